@@ -1,0 +1,1 @@
+"""Reading, writing, tiling and indexing images, and the dataset catalogue."""

@@ -1,0 +1,1 @@
+"""Degradation models: p(degraded given clean), learned from unpaired images."""

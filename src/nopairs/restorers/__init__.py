@@ -1,0 +1,1 @@
+"""Restorers: a degraded image in, a restored image out."""
