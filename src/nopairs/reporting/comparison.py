@@ -1,0 +1,148 @@
+"""The visual comparison: a whole test image, and one part of it enlarged as every method restores it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, sobel, uniform_filter
+from skimage.color import rgb2gray
+from skimage.metrics import peak_signal_noise_ratio
+
+from nopairs.errors import NopairsError
+from nopairs.reporting import style
+from nopairs.reporting.reading import Pixels
+
+
+@dataclass(frozen=True)
+class Box:
+    """A square of an image: the column and row of its upper left pixel, and its side, in pixels."""
+
+    x: int
+    y: int
+    size: int
+
+    def cut(self, image: Pixels) -> Pixels:
+        """Return that square of `image`."""
+        return image[self.y : self.y + self.size, self.x : self.x + self.size]
+
+
+def zoom_box(image: Pixels, size: int | None = None) -> Box:
+    """Choose the square with the most gradient energy among those of moderate brightness.
+
+    `image` is 8-bit RGB; moderate is a mean grey of 0.25 to 0.75, and where no square is, all of them count.
+    The side is a quarter of the shorter one, at least 32 pixels. Of equal squares, the upper left one.
+    """
+    height, width = image.shape[:2]
+    size = size or min(height, width, max(32, min(height, width) // 4))
+    grey = gaussian_filter(rgb2gray(image), 1.0)
+    energy = _box_means(sobel(grey, 0) ** 2 + sobel(grey, 1) ** 2, size)
+    brightness = _box_means(grey, size)
+    moderate = (brightness >= 0.25) & (brightness <= 0.75)
+    score = np.where(moderate, energy, -1.0) if moderate.any() else energy
+    y, x = np.unravel_index(int(score.argmax()), score.shape)
+    return Box(int(x), int(y), size)
+
+
+def _box_means(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+    """Return the mean of each whole size x size square, at its upper left pixel."""
+    means = uniform_filter(values, size, origin=-(size // 2))
+    return means[: values.shape[0] - size + 1, : values.shape[1] - size + 1]
+
+
+@style.styled()
+def comparison(
+    title: str, degraded: Pixels, restored: Mapping[str, Pixels], clean: Pixels | None, box: Box | None = None
+) -> Figure:
+    """The degraded image with a marked box, and that box enlarged: input, every method, the clean truth.
+
+    The crops carry their own PSNR (8-bit RGB) where `clean` is known. Raises NopairsError where sizes
+    differ or the box leaves the image.
+    """
+    crops = {"input": degraded, **restored} | ({"clean": clean} if clean is not None else {})
+    for name, image in crops.items():
+        if image.shape != degraded.shape:
+            raise NopairsError(
+                f"{title}, {name}: {_size(image)} pixels, the input has {_size(degraded)}; restore it again"
+            )
+    box = box or zoom_box(degraded if clean is None else clean)
+    height, width = degraded.shape[:2]
+    if box.x < 0 or box.y < 0 or box.size < 1 or box.x + box.size > width or box.y + box.size > height:
+        raise NopairsError(
+            f"{title}: the zoom box {box} leaves its {_size(degraded)} pixels; choose a smaller one"
+        )
+    scores = {name: _crop_psnr(image, clean, box) for name, image in crops.items() if name != "clean"}
+    best = max(
+        (score for name, score in scores.items() if score is not None and name != "input"), default=None
+    )
+    figure, whole, panels = _comparison_layout(len(crops), height / width)
+    _whole_image(whole, degraded, box)
+    for axes, (name, image) in zip(panels, crops.items(), strict=True):
+        _crop_panel(axes, name, box.cut(image), scores.get(name), best)
+    figure.suptitle(title, x=0.0, ha="left", y=1.0, va="bottom")
+    return figure
+
+
+def _comparison_layout(count: int, aspect: float) -> tuple[Figure, Axes, list[Axes]]:
+    """Return a figure, axes for the whole image at its left, and axes for `count` squares in a grid.
+
+    Placed by hand, in inches, because the images' own shapes must decide where titles and gaps go.
+    """
+    root = math.ceil(math.sqrt(count))
+    columns = min((root, root + 1), key=lambda n: math.ceil(count / n) * n - count)
+    rows = math.ceil(count / columns)
+    whole_width = min(3.9, 6.0 / aspect)
+    side, gap, text = min(2.1, (11 - whole_width - 0.3) / columns - 0.12), 0.12, 0.42
+    width = whole_width + 0.3 + columns * (side + gap) - gap
+    height = max(rows * (side + text) + 0.2, whole_width * aspect + 0.5)
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("none")
+
+    def place(left: float, top: float, wide: float, high: float) -> Axes:
+        return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
+
+    whole = place(0, 0.42, whole_width, whole_width * aspect)
+    lefts = [whole_width + 0.3 + (index % columns) * (side + gap) for index in range(count)]
+    tops = [0.42 + (index // columns) * (side + text) for index in range(count)]
+    return figure, whole, [place(left, top, side, side) for left, top in zip(lefts, tops, strict=True)]
+
+
+def _size(image: Pixels) -> str:
+    return f"{image.shape[1]} x {image.shape[0]}"
+
+
+def _crop_psnr(image: Pixels, clean: Pixels | None, box: Box) -> float | None:
+    if clean is None:
+        return None
+    truth, crop = box.cut(clean), box.cut(image)
+    if np.array_equal(truth, crop):
+        return math.inf
+    return float(peak_signal_noise_ratio(truth, crop, data_range=255))
+
+
+def _whole_image(axes: Axes, image: Pixels, box: Box) -> None:
+    axes.imshow(image, interpolation="antialiased")
+    for edge, width in (("white", 4.0), (style.color("awgn_tuned"), 2.0)):
+        corner = (box.x - 0.5, box.y - 0.5)
+        axes.add_patch(Rectangle(corner, box.size, box.size, fill=False, edgecolor=edge, linewidth=width))
+    axes.set_title(f"input, {_size(image)} pixels", fontweight="normal")
+    axes.set_axis_off()
+
+
+def _crop_panel(axes: Axes, name: str, crop: Pixels, psnr: float | None, best: float | None) -> None:
+    axes.imshow(crop, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(True)
+    axes.spines[:].set_color(style.color(name))
+    axes.spines[:].set_linewidth(2.5)
+    label = name if len(name) <= 18 else "\n+".join(name.rsplit("+", 1))
+    number = "" if psnr is None else f"\n{psnr:.2f} dB"
+    weight = "bold" if psnr is not None and psnr == best else "normal"
+    axes.set_title(label + number, fontsize=8.5, loc="center", fontweight=weight, pad=4, linespacing=1.25)

@@ -1,0 +1,80 @@
+"""What figures and report read: tables, training logs and images, checked at the door."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from nopairs.errors import NopairsError
+
+Pixels = NDArray[np.uint8]
+
+_TABLE_TEXT = ["table", "dataset", "method", "metric", "rival", "source", "note"]
+_TABLE_NUMBERS = [
+    *("mean", "std", "n", "seeds", "ci_low", "ci_high"),
+    *("difference", "difference_low", "difference_high", "published"),
+]
+# A root (slash, tilde, drive letter) that starts a word, then folders; group 1 is the last part.
+# The slashes of a web address and of a relative path do not start a word.
+_ABSOLUTE_PATH = re.compile(
+    r"""(?<![\w.:/\\…])(?:~\w*|[A-Za-z]:)?[/\\](?:[^\s/\\:;,"']+[/\\])*([^\s/\\:;,"']+)[/\\]?"""
+)
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """Split an argument ``NAME=PATH``; raises argparse's error where a half is missing."""
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=PATH")
+    return name, Path(path)
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Read an image file as 8-bit RGB, shaped (height, width, 3)."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def read_log(path: Path) -> pd.DataFrame:
+    """Read a training log; raises NopairsError where it has no step or no loss."""
+    log = _read_csv(path)
+    if missing := {"step", "loss"} - set(log.columns):
+        raise NopairsError(f"{path}: no column {', '.join(sorted(missing))}; give a log.csv of a training")
+    return log
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table in long form; raises NopairsError where it is empty or lacks columns."""
+    table = _read_csv(path)
+    if missing := {*_TABLE_TEXT, *_TABLE_NUMBERS} - set(table.columns):
+        raise NopairsError(
+            f"{path}: no column {', '.join(sorted(missing))}; give a results/tables/<table>.csv"
+        )
+    table[_TABLE_TEXT] = table[_TABLE_TEXT].astype("object").fillna("")
+    try:
+        table[_TABLE_NUMBERS] = table[_TABLE_NUMBERS].astype(float)
+    except ValueError as error:
+        raise NopairsError(f"{path}: a number is not one ({error}); make the table again") from error
+    table["note"] = table["note"].map(hide_folders)
+    return table
+
+
+def hide_folders(text: str) -> str:
+    """Replace absolute paths in `text` by ``…/`` and their last part: reports travel, folders are private."""
+    return _ABSOLUTE_PATH.sub(r"…/\1", text)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(path)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise NopairsError(f"{path}: not a CSV file with a header ({error}); make it again") from error
+    if frame.empty:
+        raise NopairsError(f"{path}: no row in it; make it again")
+    return frame
