@@ -1,0 +1,96 @@
+"""The command line tool: `nopairs COMMAND ...`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nopairs import __version__, errors
+from nopairs.errors import NopairsError
+
+if TYPE_CHECKING:
+    import torch
+
+# The library is imported inside the commands: with torch it takes seconds, and help should come at once.
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool on `argv` (the process's own by default) and return its exit status."""
+    return errors.run(lambda args: args.run(args), build_parser(), argv)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; each command sets `run`: parsed arguments in, exit status out."""
+    parser = argparse.ArgumentParser(prog="nopairs", description="Image restoration learned without pairs.")
+    parser.add_argument("--version", action="version", version=f"nopairs {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_restore(commands)
+    return parser
+
+
+def _add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "Apply a trained restorer to photos of any size; each keeps its format, bit depth, alpha and EXIF."
+    parser = commands.add_parser("restore", help="apply a trained restorer to photos", description=text)
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="PHOTO", help="image file, or folder of images"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        help="folder for the restored photos, or a file name for one photo",
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        type=Path,
+        help="folder or file of a trained model, or a published weight file",
+    )
+    parser.add_argument(
+        "--tile",
+        type=positive_int,
+        default=512,
+        help="side of a tile in pixels; lower it if memory is short (default: 512)",
+    )
+    parser.add_argument(
+        "--threads", type=positive_int, help="CPU threads (default: as many as there are cores)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    parser.set_defaults(run=_restore)
+
+
+def _restore(args: argparse.Namespace) -> int:
+    import torch
+
+    from nopairs.models import load_restorer
+    from nopairs.restorers.apply import restore_files
+
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    model = load_restorer(args.model).eval().to(_device(args.device))
+    failures = restore_files(model, args.inputs, args.output, args.tile)
+    if failures:
+        print(f"nopairs restore: {len(failures)} photos could not be restored:", file=sys.stderr)
+        for failure in failures:
+            print(f"  {failure.path}: {failure.reason.removeprefix(f'{failure.path}: ')}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _device(name: str) -> torch.device:
+    import torch
+
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise NopairsError("--device cuda: no CUDA device is available; use cpu or auto")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+def positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value

@@ -1,0 +1,152 @@
+"""Images on disk: the workflow's 8-bit RGB files, and photos that are written back as they came."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from nopairs.data.formats import SUFFIXES, Decoded, decode, encode
+from nopairs.errors import NopairsError
+from nopairs.files import atomic_file
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo for the library, and what is needed to write a restored version of it as the same kind of file.
+
+    Attributes:
+        rgb: float32 (H, W, 3) in [0, 1], upright; a grey photo has three equal channels.
+        alpha: (H, W) of type `dtype`, as stored, or None.
+        grey: whether the file has one colour channel.
+        dtype: of the file's samples: uint8, uint16 or float32.
+        format: Pillow's name of the file format.
+        icc: colour profile, or None.
+        exif: EXIF, its orientation set to 1 (empty if there was none).
+    """
+
+    rgb: NDArray[np.float32]
+    alpha: NDArray[Any] | None
+    grey: bool
+    dtype: np.dtype[Any]
+    format: str
+    icc: bytes | None
+    exif: Image.Exif
+
+
+def read_rgb(path: str | Path) -> NDArray[np.uint8]:
+    """Read an image as uint8 (H, W, 3): upright, grey repeated, alpha dropped, deeper samples rounded.
+
+    Raises:
+        NopairsError: the file cannot be read as one image (see `formats.decode`).
+    """
+    colour, _ = _split_alpha(decode(Path(path)).samples)
+    if colour.dtype == np.uint16:
+        colour = (colour.astype(np.uint32) + 128) // 257
+    elif colour.dtype == np.float32:
+        colour = np.rint(colour * 255)
+    colour = colour.astype(np.uint8, copy=False)
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
+
+
+def write_png(path: str | Path, image: NDArray[np.uint8]) -> None:
+    """Write uint8 (H, W, 3) or (H, W) as PNG, atomically.
+
+    Raises:
+        ValueError: `image` has another type or shape.
+    """
+    if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
+        raise ValueError(f"expected uint8 (H, W, 3) or (H, W), got {image.dtype} {image.shape}")
+    with atomic_file(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")
+
+
+def load_photo(path: str | Path) -> Photo:
+    """Read a photo to be restored: 8- or 16-bit PNG, JPEG, 8-bit, 16-bit or float32 TIFF, BMP or WebP.
+
+    Palette and CMYK images become RGB; of the metadata, colour profile and EXIF are kept.
+
+    Raises:
+        NopairsError: the file cannot be read as one image, or its suffix belongs to another format.
+    """
+    path = Path(path)
+    decoded = decode(path)
+    check_suffix(path, decoded.format)
+    colour, alpha = _split_alpha(decoded.samples)
+    scale = 1 if colour.dtype == np.float32 else np.iinfo(colour.dtype).max
+    rgb = np.broadcast_to(colour, (*colour.shape[:2], 3)).astype(np.float32)
+    rgb /= np.float32(scale)
+    return Photo(rgb, alpha, colour.shape[2] == 1, colour.dtype, decoded.format, decoded.icc, decoded.exif)
+
+
+def save_photo(photo: Photo, restored: NDArray[np.float32], path: str | Path) -> None:
+    """Write `restored` (H, W, 3), clipped to [0, 1], as the kind of file that `photo` came from, atomically.
+
+    Equal to the photo's own `rgb`, it gives the pixels that were read, except as JPEG. Of a grey photo the
+    first channel is written.
+
+    Raises:
+        NopairsError: the suffix of `path` belongs to another format.
+        ValueError: `restored` has another size than the photo.
+    """
+    if restored.shape != photo.rgb.shape:
+        raise ValueError(f"expected a restored image of shape {photo.rgb.shape}, got {restored.shape}")
+    check_suffix(Path(path), photo.format)
+    samples = _quantise(restored[..., :1] if photo.grey else restored, photo.dtype)
+    if photo.alpha is not None:
+        samples = np.concatenate([samples, photo.alpha[..., None]], axis=2)
+    with atomic_file(path) as temporary:
+        encode(temporary, Decoded(samples, photo.format, photo.icc, photo.exif))
+
+
+def check_suffix(path: Path, kind: str) -> None:
+    """Raise `NopairsError` if the name of a file of format `kind` says another format."""
+    if SUFFIXES.get(path.suffix.lower()) != kind:
+        suffixes = " or ".join(suffix for suffix, format_ in SUFFIXES.items() if format_ == kind)
+        raise NopairsError(f"{path}: the photo is of format {kind}; name the file {path.stem}{suffixes}")
+
+
+def list_images(path: str | Path) -> list[Path]:
+    """Return a folder's images, sorted, with those of its sub-folders, or the one image that `path` is.
+
+    Images are known by their suffix; files and folders whose name begins with a dot are left out.
+
+    Raises:
+        NopairsError: `path` does not exist or there is no image.
+    """
+    path = Path(path)
+    known = ", ".join(SUFFIXES)
+    if path.is_file():
+        if path.suffix.lower() not in SUFFIXES:
+            raise NopairsError(f"{path}: not an image by its name; known suffixes are {known}")
+        return [path]
+    if not path.is_dir():
+        raise NopairsError(f"{path}: no such file or folder; check the path")
+    images = sorted(file for file in path.rglob("*") if _is_listed(file, path))
+    if not images:
+        raise NopairsError(f"{path}: the folder holds no image; known suffixes are {known}")
+    return images
+
+
+def _is_listed(file: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
+
+
+def _split_alpha(samples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Split (H, W, 1 to 4) into colour (H, W, 1 or 3) and alpha (H, W) or None."""
+    has_alpha = samples.shape[2] in (2, 4)
+    return (samples[..., :-1], samples[..., -1]) if has_alpha else (samples, None)
+
+
+def _quantise(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Clip to [0, 1] and round to the levels of an unsigned integer type (float32 is only clipped)."""
+    values = np.clip(values, 0, 1)
+    if dtype == np.float32:
+        return values
+    values *= np.iinfo(dtype).max
+    return np.rint(values, out=values).astype(dtype, order="C")

@@ -1,0 +1,148 @@
+"""A trained restorer applied to a user's photos: files in, files of the same kind out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm import tqdm
+
+from nopairs.data.images import SUFFIXES, Photo, check_suffix, list_images, load_photo, save_photo
+from nopairs.errors import NopairsError
+from nopairs.restorers.tiling import TILE, restore_tiled
+
+
+class Failure(NamedTuple):
+    """A photo that was not restored, and why."""
+
+    path: Path
+    reason: str
+
+
+def restore_photo(
+    model: nn.Module, photo: Photo, tile: int = TILE, progress: Callable[[int, int], None] | None = None
+) -> NDArray[np.float32]:
+    """Return the restored photo, float32 (H, W, 3), not clipped; a grey photo's channels are averaged.
+
+    Args:
+        model: an RGB restorer in evaluation mode, as `restore_tiled` takes it.
+        photo: what to restore; its alpha takes no part.
+        tile: side of a tile in pixels.
+        progress: called after each tile with the number of tiles done and their total.
+
+    Raises:
+        NopairsError: the model changes the image's size, or returns values that are not finite.
+    """
+    image = torch.from_numpy(photo.rgb).permute(2, 0, 1)[None]
+    restored = restore_tiled(model, image, tile=tile, progress=progress)[0].permute(1, 2, 0).numpy()
+    if not np.isfinite(restored).all():
+        raise NopairsError(
+            "the model returned values that are not finite; its weights are broken, train it again"
+        )
+    if photo.grey:
+        # In double precision, so that three equal channels average to exactly themselves.
+        restored[...] = restored.mean(axis=2, keepdims=True, dtype=np.float64)
+    return restored
+
+
+def restore_files(model: nn.Module, inputs: Sequence[Path], output: Path, tile: int = TILE) -> list[Failure]:
+    """Restore photos and folders of photos into `output`, with a progress bar; go on after a failure.
+
+    Args:
+        model: a restorer in evaluation mode.
+        inputs: image files or folders, whose sub-folders are kept in the output.
+        output: a folder, or a file name if the only input is a file.
+        tile: side of a tile in pixels.
+
+    Returns:
+        The photos that failed, in the order of the files.
+
+    Raises:
+        NopairsError: nothing to do, or an output that would overwrite an input or another output.
+    """
+    plan = plan_outputs(inputs, output)
+    failures = []
+    form = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} photos [{elapsed}<{remaining}]"
+    # Without a terminal there is nobody to look at a bar.
+    with tqdm(total=len(plan), desc="restoring", bar_format=form, disable=None) as bar:
+        for done, (source, target) in enumerate(plan):
+
+            def show(tiles: int, total: int, done: int = done) -> None:
+                bar.update(done + tiles / total - bar.n)
+
+            try:
+                _restore_file(model, source, target, tile, show)
+            except (
+                Exception
+            ) as error:  # whatever it is, it must not keep the other photos from being restored
+                expected = isinstance(error, NopairsError | OSError)
+                failures.append(
+                    Failure(source, str(error) if expected else f"{type(error).__name__}: {error}")
+                )
+                show(1, 1)
+    return failures
+
+
+def plan_outputs(inputs: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """Return each photo under `inputs` with the file that its restored version goes to.
+
+    `output` names a file if the only input is a file and `output` has an image's suffix and is no folder.
+    Photos in an output folder that lies within an input folder are earlier results, and left out.
+
+    Raises:
+        NopairsError: as `restore_files`.
+    """
+    if len(inputs) == 1 and inputs[0].is_file() and output.suffix.lower() in SUFFIXES and not output.is_dir():
+        plan = [(source, output) for source in list_images(inputs[0])]
+    else:
+        if output.is_file():
+            raise NopairsError(f"{output}: is a file; name a folder for the restored photos")
+        plan = [pair for path in inputs for pair in _plan_input(path, output)]
+    _refuse_overwriting(plan)
+    return plan
+
+
+def _plan_input(path: Path, output: Path) -> list[tuple[Path, Path]]:
+    """Return photos and outputs for one input file or folder and an output folder."""
+    photos = list_images(path)
+    if path.is_file():
+        return [(path, output / path.name)]
+    folder, results = path.resolve(), output.resolve()
+    if folder == results:
+        raise NopairsError(
+            f"{output}: is the input folder; name another, the originals are never overwritten"
+        )
+    if results.is_relative_to(folder):
+        photos = [photo for photo in photos if not photo.resolve().is_relative_to(results)]
+    if not photos:
+        raise NopairsError(f"{path}: the folder holds no image outside {output}; check the path")
+    return [(photo, output / photo.relative_to(path)) for photo in photos]
+
+
+def _refuse_overwriting(plan: Sequence[tuple[Path, Path]]) -> None:
+    sources = {source.resolve() for source, _ in plan}
+    taken: dict[Path, Path] = {}
+    for source, target in plan:
+        where = target.resolve()
+        if where in sources:
+            raise NopairsError(
+                f"{target}: is an input; name another output, the originals are never overwritten"
+            )
+        if where in taken:
+            raise NopairsError(
+                f"{target}: both {taken[where]} and {source} would go there; restore them apart"
+            )
+        taken[where] = source
+
+
+def _restore_file(
+    model: nn.Module, source: Path, target: Path, tile: int, progress: Callable[[int, int], None]
+) -> None:
+    photo = load_photo(source)
+    check_suffix(target, photo.format)
+    save_photo(photo, restore_photo(model, photo, tile, progress), target)

@@ -1,0 +1,92 @@
+"""Restoration of images of any size in flat memory: tile by tile, with enough context to leave no seam."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from nopairs.errors import NopairsError
+
+TILE = 512
+"""Default side of a tile, in pixels, without its context."""
+
+
+def restore_tiled(
+    restorer: nn.Module,
+    image: torch.Tensor,
+    tile: int = TILE,
+    margin: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> torch.Tensor:
+    """Restore an image in tiles that are read with a margin of context, of which only the centre is kept.
+
+    If the margin covers the restorer's receptive field, the result is that of the whole image (padded by
+    reflection to a multiple of `restorer.multiple`, and cropped): a tile at the image's border ends there and
+    so sees the restorer's own padding, and tiles begin at multiples of `multiple`, so that strides fall on the
+    same pixels. Beside the image and the result, memory depends on the tile only.
+
+    Args:
+        restorer: in evaluation mode, size-preserving, with the attributes `margin` (radius of its receptive
+            field in pixels) and `multiple` (sides must be a multiple of it); tiles go to its device.
+        image: float32 (1, C, H, W) in [0, 1], of any size from one pixel.
+        tile: side of a tile without its margins, in pixels.
+        margin: context on each side in pixels; the restorer's own if None.
+        progress: called after each tile with the number of tiles done and their total.
+
+    Returns:
+        The restored image, of the same shape and on the same device, not clipped.
+
+    Raises:
+        NopairsError: the restorer returns another shape than it was given.
+    """
+    # mypy takes every attribute of a module for a Tensor or a Module.
+    multiple = int(restorer.multiple)  # type: ignore[arg-type]
+    margin = int(restorer.margin) if margin is None else margin  # type: ignore[arg-type]
+    rows, columns = (_spans(size, tile, margin, multiple) for size in image.shape[2:])
+    device = next(restorer.parameters(), image).device
+    output = torch.empty_like(image)
+    with torch.inference_mode():
+        for done, (row, column) in enumerate(((r, c) for r in rows for c in columns), start=1):
+            degraded = image[:, :, row.read[:, None], column.read].to(device)
+            restored = restorer(degraded)
+            if restored.shape != degraded.shape:
+                raise NopairsError(
+                    f"the model makes {tuple(restored.shape)} of {tuple(degraded.shape)}; "
+                    "use one that keeps the image's size and channels"
+                )
+            output[:, :, row.keep, column.keep] = restored[:, :, row.centre, column.centre].to(output.device)
+            if progress is not None:
+                progress(done, len(rows) * len(columns))
+    return output
+
+
+@dataclass(frozen=True)
+class _Span:
+    """A tile along one axis: the pixels it reads, the pixels it decides, and their place in what it read."""
+
+    read: torch.Tensor
+    keep: slice
+    centre: slice
+
+
+def _spans(size: int, tile: int, margin: int, multiple: int) -> list[_Span]:
+    """Divide an axis into tiles of nearly equal length, at most `tile` rounded up to `multiple`."""
+    margin, padded = _round_up(margin, multiple), _round_up(size, multiple)
+    # The pixel at each place of the padded axis; NumPy's reflection, unlike torch's, may exceed the image.
+    pixels = torch.from_numpy(np.pad(np.arange(size), (0, padded - size), mode="reflect"))
+    step = _round_up(math.ceil(padded / math.ceil(padded / tile)), multiple)
+    spans = []
+    for start in range(0, padded, step):
+        first, stop = max(start - margin, 0), min(start + step, size)
+        read = pixels[first : _round_up(stop, multiple) + margin]
+        spans.append(_Span(read, slice(start, stop), slice(start - first, stop - first)))
+    return spans
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return math.ceil(value / multiple) * multiple
