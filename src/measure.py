@@ -1,0 +1,39 @@
+"""Measure a method's restored test images: images.csv a row an image, set.csv a row a set-wide measure."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from nopairs import errors
+from nopairs.files import atomic_file
+from nopairs.metrics.evaluate import METRICS, measure
+
+
+def main(args: argparse.Namespace) -> None:
+    images, whole_set = measure(
+        args.dataset_dir, args.index, args.restored, args.metrics, args.niqe_model, args.seed
+    )
+    for frame, path in ((images, args.out_images), (whole_set, args.out_set)):
+        with atomic_file(path) as temporary:
+            frame.to_csv(temporary, index=False)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--restored", type=Path, required=True, help="folder with a restored PNG for every test image"
+    )
+    parser.add_argument("--index", type=Path, required=True, help="the dataset's index.csv")
+    parser.add_argument(
+        "--dataset-dir", type=Path, required=True, help="folder that the index's paths are relative to"
+    )
+    parser.add_argument(
+        "--niqe-model", type=Path, help="written by fit_niqe.py; needed when niqe is measured"
+    )
+    parser.add_argument(
+        "--out-images", type=Path, required=True, help="CSV: image, scene and a column a measure"
+    )
+    parser.add_argument("--out-set", type=Path, required=True, help="CSV: metric, value, std, n, note")
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, default=METRICS, help="default: all")
+    parser.add_argument("--seed", type=int, default=0, help="of random patches and resampling (default: 0)")
+    sys.exit(errors.run(main, parser))

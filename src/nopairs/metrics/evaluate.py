@@ -1,0 +1,158 @@
+"""All measures of one method on one dataset's test images, as two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nopairs.data.images import read_rgb
+from nopairs.errors import NopairsError
+from nopairs.metrics import niqe, perceptual, quality
+from nopairs.metrics.swd import sliced_wasserstein
+
+METRICS = ("psnr", "ssim", "lpips", "swd", "niqe")
+NEED_TRUTH = ("psnr", "ssim", "lpips")
+MOST_REFERENCE_TILES = 512  # clean tiles for SWD where the test images have no truth
+
+PairMeasure = Callable[[np.ndarray, np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A test image: name without suffix, scene, restored version, and truth (None without one)."""
+
+    name: str
+    scene: str
+    restored: Path
+    clean: Path | None
+
+
+def measure(
+    dataset: Path, index: Path, restored: Path, metrics: Sequence[str], niqe_model: Path | None, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Measure restored test images.
+
+    Args:
+        dataset: the dataset's folder.
+        index: its index.csv.
+        restored: folder with a PNG of the same name for every image of test/degraded.
+        metrics: which of `METRICS`.
+        niqe_model: what `niqe.NiqeModel.save` wrote; needed for niqe.
+        seed: of SWD's patches and resampling.
+
+    Returns:
+        A row an image (image, scene, and a column for each measure that could be had), and a row for each
+        set-wide measure or each measure that could not be had (metric, value, std, n, note).
+
+    Raises:
+        NopairsError: an image is missing or has another size than its truth, or the model is missing.
+    """
+    if "niqe" in metrics and niqe_model is None:
+        raise NopairsError("niqe: no model given; add --niqe-model, or leave niqe out of --metrics")
+    table = pd.read_csv(index, dtype=str, keep_default_na=False)
+    tests = _test_images(table, dataset, restored)
+    has_truth = all(test.clean for test in tests)
+    pair_measures, notes = _pair_measures(metrics, has_truth)
+    model = niqe.NiqeModel.load(niqe_model) if "niqe" in metrics and niqe_model else None
+    images = pd.DataFrame([_measure_image(test, pair_measures, model) for test in tests])
+    rows: list[dict[str, object]] = [{"metric": metric, "note": note} for metric, note in notes.items()]
+    if model is not None:
+        rows += _niqe_notes(images, model)
+    if "swd" in metrics:
+        rows.append(_measure_swd(tests, table, dataset, seed))
+    return images, pd.DataFrame(rows, columns=["metric", "value", "std", "n", "note"])
+
+
+def _test_images(table: pd.DataFrame, dataset: Path, restored: Path) -> list[Restoration]:
+    names = table[table.role == "test"]
+    degraded = names[names.path.str.startswith("test/degraded/")]
+    if degraded.empty:
+        raise NopairsError(f"{dataset}: the index has no image under test/degraded; nothing to measure")
+    truths = set(names.path[names.path.str.startswith("test/clean/")])
+    tests = []
+    for path, scene in zip(degraded.path, degraded.scene, strict=True):
+        name = Path(path).name
+        if not (restored / name).is_file():
+            raise NopairsError(
+                f"{restored / name}: the restored image is missing; restore the whole test set first"
+            )
+        truth = f"test/clean/{name}"
+        tests.append(
+            Restoration(Path(name).stem, scene, restored / name, dataset / truth if truth in truths else None)
+        )
+    return tests
+
+
+def _pair_measures(metrics: Sequence[str], has_truth: bool) -> tuple[dict[str, PairMeasure], dict[str, str]]:
+    """Return the measures that compare with the truth, and for those that can't be had, why."""
+    wanted = [metric for metric in metrics if metric in NEED_TRUTH]
+    if not has_truth:
+        return {}, dict.fromkeys(wanted, "not available: the test images have no clean versions")
+    measures: dict[str, PairMeasure] = {}
+    notes = {}
+    for metric in wanted:
+        if metric != "lpips":
+            measures[metric] = {"psnr": quality.psnr, "ssim": quality.ssim}[metric]
+        elif reason := perceptual.unavailable():
+            notes[metric] = reason
+        else:
+            measures[metric] = perceptual.Lpips()
+    return measures, notes
+
+
+def _measure_image(
+    test: Restoration, measures: dict[str, PairMeasure], model: niqe.NiqeModel | None
+) -> dict[str, object]:
+    row: dict[str, object] = {"image": test.name, "scene": test.scene}
+    restored = read_rgb(test.restored)
+    if test.clean is not None and measures:
+        clean = read_rgb(test.clean)
+        if clean.shape != restored.shape:
+            raise NopairsError(
+                f"{test.restored}: {restored.shape}, but its truth is {clean.shape}; restore it again"
+            )
+        row |= {metric: function(clean, restored) for metric, function in measures.items()}
+    if model is not None:
+        fits = min(restored.shape[:2]) >= model.patch
+        row["niqe"] = niqe.score(restored, model) if fits else float("nan")
+    return row
+
+
+def _niqe_notes(images: pd.DataFrame, model: niqe.NiqeModel) -> list[dict[str, object]]:
+    if images.niqe.isna().all():
+        note = f"not available: no test image has a structured patch of {model.patch} pixels"
+    elif model.patches < niqe.ENOUGH_PATCHES:
+        note = f"rough: the clean images gave the model only {model.patches} patches of {model.patch} pixels"
+    else:
+        return []
+    return [{"metric": "niqe", "note": note}]
+
+
+def _measure_swd(
+    tests: Sequence[Restoration], table: pd.DataFrame, dataset: Path, seed: int
+) -> dict[str, object]:
+    has_truth = all(test.clean for test in tests)
+    if has_truth:
+        references = [test.clean for test in tests if test.clean]
+    else:
+        paths = [dataset / path for path in table.path[table.role == "clean"]]
+        references = [paths[i] for i in _evenly(len(paths), MOST_REFERENCE_TILES)]
+    restored = [read_rgb(test.restored) for test in tests]
+    result = sliced_wasserstein(
+        [read_rgb(path) for path in references], restored, paired=has_truth, seed=seed
+    )
+    note = (
+        ""
+        if has_truth
+        else f"against {len(references)} clean training tiles of other scenes, for want of clean test images"
+    )
+    return {"metric": "swd", "value": result.value, "std": result.std, "n": len(restored), "note": note}
+
+
+def _evenly(count: int, most: int) -> np.ndarray:
+    """Indices of at most `most` of `count` things, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))

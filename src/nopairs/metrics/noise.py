@@ -1,0 +1,204 @@
+"""What noise looks like: spectrum, dependence on intensity, correlation in space and between channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nopairs.errors import NopairsError
+
+WINDOW = 64  # side of a spectrum's window, in pixels
+FREQUENCIES = 32  # radial bins between 0 and 0.5 cycles per pixel
+LEVELS = 16  # intensity bins between 0 and 1
+FEWEST_PIXELS = 200  # in an intensity bin; below it the deviation is uncertain by more than 5 %
+LAG = 5
+
+
+def noise_statistics(clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Describe the noise `degraded - clean`.
+
+    Args:
+        clean: float images (height, width, 3) in [0, 1], of any sizes above 11 pixels.
+        degraded: their degraded versions, in the same order.
+
+    Returns:
+        A dictionary that JSON can hold:
+        `power_spectrum`: `frequency` in cycles per pixel and `power` [r, g, b], in squared units of intensity
+            (white noise of deviation s has s^2 everywhere), averaged over directions; Welch's method with
+            half-overlapping Hann windows.
+        `intensity`: `level`, the middle of bins of clean intensity, and `std` [r, g, b] of the noise there,
+            None where a bin has fewer than 200 pixels.
+        `autocorrelation`: 11 x 11, lags -5 to 5 down and across, mean over channels, 1 in the centre.
+        `channel_correlation`: 3 x 3.
+        `std`: [r, g, b] over all pixels.
+
+    Raises:
+        NopairsError: the sets don't fit together, are empty, or hold no noise.
+    """
+    _check(clean, degraded)
+    noises = [np.asarray(d, float) - np.asarray(c, float) for c, d in zip(clean, degraded, strict=True)]
+    pixels = np.concatenate([noise.reshape(-1, 3) for noise in noises])
+    mean, std = pixels.mean(0), pixels.std(0)
+    if (std < 1e-9).any():
+        raise NopairsError(
+            "noise: the degraded images differ from the clean ones by a constant only; nothing to describe"
+        )
+    return {
+        "power_spectrum": _power_spectrum(noises),
+        "intensity": _intensity(np.concatenate([np.reshape(c, (-1, 3)) for c in clean]), pixels),
+        "autocorrelation": _autocorrelation([noise - mean for noise in noises]).tolist(),
+        "channel_correlation": np.corrcoef(pixels, rowvar=False).tolist(),
+        "std": std.tolist(),
+    }
+
+
+def noise_distance(real: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
+    """Compare two descriptions of noise; 0 means equal.
+
+    Args:
+        real: what `noise_statistics` returned for the reference.
+        other: the same for the noise to be judged.
+
+    Returns:
+        `spectrum`: mean absolute log10 ratio of power over frequencies and channels.
+        `correlation`: root mean square difference of the autocorrelations.
+        `intensity`: root mean square difference of the deviations over the bins that both have, relative to
+            the root mean square of the real ones; nan when they share no bin.
+
+    Raises:
+        NopairsError: the two were binned differently.
+    """
+    grids = [(d["power_spectrum"]["frequency"], d["intensity"]["level"]) for d in (real, other)]
+    if grids[0] != grids[1]:
+        raise NopairsError(
+            "noise: the two descriptions have different bins; measure both with one version of nopairs"
+        )
+    spectra = [np.log10(d["power_spectrum"]["power"]) for d in (real, other)]
+    lags = [np.asarray(d["autocorrelation"], float) for d in (real, other)]
+    curves = [np.asarray(d["intensity"]["std"], float) for d in (real, other)]
+    shared = np.isfinite(curves[0]) & np.isfinite(curves[1])
+    return {
+        "spectrum": float(np.abs(spectra[0] - spectra[1]).mean()),
+        "correlation": _rms(lags[0] - lags[1]),
+        "intensity": _rms((curves[0] - curves[1])[shared]) / _rms(curves[0][shared])
+        if shared.any()
+        else float("nan"),
+    }
+
+
+def _check(clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray]) -> None:
+    if not clean or len(clean) != len(degraded):
+        raise NopairsError(
+            f"noise: {len(clean)} clean and {len(degraded)} degraded images; give equally many, at least one"
+        )
+    for position, (c, d) in enumerate(zip(clean, degraded, strict=True)):
+        if c.shape != d.shape or c.ndim != 3 or c.shape[2] != 3 or min(c.shape[:2]) <= 2 * LAG:
+            raise NopairsError(
+                f"noise: pair {position} has shapes {c.shape}, {d.shape}; expected equal (H, W, 3) above 10"
+            )
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(values**2)))
+
+
+def _power_spectrum(noises: Sequence[np.ndarray]) -> dict[str, Any]:
+    frequency = np.fft.fftfreq(WINDOW)
+    radius = np.hypot(frequency[:, None], frequency[None, :])
+    edges = np.linspace(0, 0.5, FREQUENCIES + 1)
+    ring = np.digitize(radius, edges) - 1  # the corners beyond 0.5 fall into one ring more, which is dropped
+    power = np.zeros((3, WINDOW, WINDOW))
+    windows = 0
+    for noise in noises:
+        segments = _windows(noise)
+        power += (np.abs(np.fft.fft2(segments)) ** 2).sum(0)
+        windows += len(segments)
+    sums = np.stack([np.bincount(ring.ravel(), channel.ravel())[:FREQUENCIES] for channel in power / windows])
+    counts = np.bincount(ring.ravel())[:FREQUENCIES]
+    return {"frequency": ((edges[:-1] + edges[1:]) / 2).tolist(), "power": (sums / counts).tolist()}
+
+
+def _windows(noise: np.ndarray) -> np.ndarray:
+    """Cut (H, W, 3) into half-overlapping windows (n, 3, 64, 64), of unit energy; pad small images."""
+    height, width = (min(side, WINDOW) for side in noise.shape[:2])
+    segments = np.lib.stride_tricks.sliding_window_view(noise, (height, width), axis=(0, 1))
+    segments = segments[:: max(height // 2, 1), :: max(width // 2, 1)].reshape(-1, 3, height, width)
+    taper = np.outer(_hann(height), _hann(width))
+    padding = ((0, 0), (0, 0), (0, WINDOW - height), (0, WINDOW - width))
+    return np.pad(segments * (taper / np.sqrt((taper**2).sum())), padding)
+
+
+def _hann(length: int) -> np.ndarray:
+    """Hann's window without its two zeros."""
+    return np.hanning(length + 2)[1:-1]
+
+
+def _intensity(clean: np.ndarray, noise: np.ndarray) -> dict[str, Any]:
+    """Deviation of (pixels, 3) noise in bins of clean intensity, about each bin's own mean."""
+    bins = np.clip((clean * LEVELS).astype(int), 0, LEVELS - 1)
+    curves: list[list[float | None]] = []
+    for channel in range(3):
+        index, values = bins[:, channel], noise[:, channel]
+        count = np.bincount(index, minlength=LEVELS)
+        some = np.maximum(count, 1)
+        mean = np.bincount(index, values, LEVELS) / some
+        variance = np.bincount(index, (values - mean[index]) ** 2, LEVELS) / some
+        curves.append(
+            [float(np.sqrt(v)) if n >= FEWEST_PIXELS else None for v, n in zip(variance, count, strict=True)]
+        )
+    return {"level": ((np.arange(LEVELS) + 0.5) / LEVELS).tolist(), "std": curves}
+
+
+def _autocorrelation(noises: Sequence[np.ndarray]) -> np.ndarray:
+    """Normalised autocorrelation (11, 11) of mean-free noise: the mean product of pixels at each lag."""
+    products = np.zeros((2 * LAG + 1, 2 * LAG + 1, 3))
+    counts = np.zeros((2 * LAG + 1, 2 * LAG + 1, 1))
+    lags = np.arange(-LAG, LAG + 1)
+    for noise in noises:
+        height, width = noise.shape[:2]
+        transform = np.fft.rfft2(
+            noise, (height + LAG, width + LAG), axes=(0, 1)
+        )  # padded: no lag wraps around
+        correlation = np.fft.irfft2(np.abs(transform) ** 2, (height + LAG, width + LAG), axes=(0, 1))
+        products += correlation[lags[:, None], lags[None, :]]
+        counts += ((height - np.abs(lags))[:, None] * (width - np.abs(lags)))[..., None]
+    covariance = products / counts
+    return (covariance / covariance[LAG, LAG]).mean(2)
+
+
+def pick_patches(
+    clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray], seed: int, count: int = 6, side: int = 96
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pick patches that show noise well, each the closest to middle intensity of 16 random ones, as two
+    strips.
+
+    The choice depends on the clean images and the seed only, so that the strips of several noise sources over
+    one set of clean images show the same places.
+
+    Args:
+        clean: uint8 images (height, width, 3).
+        degraded: their degraded versions.
+        seed: of the candidates.
+        count: number of patches.
+        side: of a patch; smaller where an image is smaller.
+
+    Returns:
+        The clean and the degraded strip, each uint8 (side, count * side, 3).
+    """
+    side = min(side, *(length for image in clean for length in image.shape[:2]))
+    rng = np.random.default_rng(seed)
+
+    def candidate() -> tuple[float, int, tuple[slice, slice]]:
+        position = int(rng.integers(len(clean)))
+        top, left = (int(rng.integers(length - side + 1)) for length in clean[position].shape[:2])
+        place = (slice(top, top + side), slice(left, left + side))
+        return abs(clean[position][place].mean() - 127.5), position, place
+
+    chosen = [min((candidate() for _ in range(16)), key=lambda found: found[0]) for _ in range(count)]
+    clean_strip, degraded_strip = (
+        np.concatenate([images[position][place] for _, position, place in chosen], 1)
+        for images in (clean, degraded)
+    )
+    return clean_strip, degraded_strip

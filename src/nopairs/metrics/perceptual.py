@@ -1,0 +1,84 @@
+"""LPIPS (Zhang et al., 2018) by the `lpips` package, from weights that are on this machine, or not at all."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nopairs.errors import NopairsError
+from nopairs.files import sha256
+from nopairs.torch_compat import make_torchvision_importable
+
+make_torchvision_importable()
+
+import lpips  # noqa: E402
+from torchvision import models  # noqa: E402
+
+_WEIGHTS = {"alex": models.AlexNet_Weights.IMAGENET1K_V1, "vgg": models.VGG16_Weights.IMAGENET1K_V1}
+SMALLEST_SIDE = 31  # below it AlexNet's second pooling has nothing left
+
+
+def weight_file(net: str = "alex") -> Path:
+    """Where torchvision keeps the backbone's weights: torch hub's folder, which TORCH_HOME moves."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_WEIGHTS[net].url).name
+
+
+def unavailable(net: str = "alex") -> str | None:
+    """Return why LPIPS can't be computed here, or None when it can.
+
+    The digest in the file's name is checked: LPIPS on other weights is another measure under the same name.
+    """
+    file = weight_file(net)
+    if not file.is_file():
+        return (
+            f"not available: no {file.name} in torch hub's folder (TORCH_HOME/hub/checkpoints); put it there"
+        )
+    if not sha256(file).startswith(file.stem.rsplit("-", 1)[1]):
+        return f"not available: {file.name} is damaged or another file (its SHA-256 differs); replace it"
+    return None
+
+
+class Lpips:
+    """Perceptual distance of two images, 0 for equal ones; lower is better.
+
+    Args:
+        net: backbone, `alex` or `vgg`. Published numbers of the two can't be compared.
+
+    Raises:
+        NopairsError: the backbone's weights are not on this machine (see `unavailable`). Nothing is
+            downloaded.
+    """
+
+    def __init__(self, net: str = "alex") -> None:
+        if reason := unavailable(net):
+            raise NopairsError(f"LPIPS: {reason}")
+        with warnings.catch_warnings():  # the package calls torchvision in a deprecated way
+            warnings.simplefilter("ignore")
+            self._model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+        # The package itself would load the backbone as an unrestricted pickle.
+        backbone = torch.load(weight_file(net), map_location="cpu", weights_only=True)
+        names = self._model.net.state_dict()
+        self._model.net.load_state_dict(
+            {name: backbone[f"features.{name.split('.', 1)[1]}"] for name in names}
+        )
+
+    @torch.inference_mode()
+    def __call__(self, clean: np.ndarray, restored: np.ndarray) -> float:
+        """Distance of two uint8 images (height, width, 3) of one shape, at least 31 pixels each way.
+
+        Raises:
+            NopairsError: the shapes differ or the images are too small.
+        """
+        if clean.shape != restored.shape or min(clean.shape[:2]) < SMALLEST_SIDE:
+            raise NopairsError(
+                f"LPIPS: images of {clean.shape}, {restored.shape}; both must be equal, {SMALLEST_SIDE} at least"
+            )
+        return float(self._model(_to_tensor(clean), _to_tensor(restored)))
+
+
+def _to_tensor(image: np.ndarray) -> torch.Tensor:
+    """Turn uint8 (H, W, 3) into float32 (1, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1

@@ -1,0 +1,53 @@
+"""Fidelity to a known clean image: PSNR and SSIM on 8-bit RGB."""
+
+from __future__ import annotations
+
+import numpy as np
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from nopairs.errors import NopairsError
+
+
+def psnr(clean: np.ndarray, restored: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB over all RGB channels, data range 255; infinite for equal images.
+
+    Args:
+        clean: uint8 (height, width, 3).
+        restored: uint8 of the same shape.
+
+    Raises:
+        NopairsError: the images are not 8-bit RGB of one shape.
+    """
+    _check(clean, restored)
+    if np.array_equal(clean, restored):  # skimage divides by zero here, and warns
+        return float("inf")
+    return float(peak_signal_noise_ratio(clean, restored, data_range=255))
+
+
+def ssim(clean: np.ndarray, restored: np.ndarray) -> float:
+    """Structural similarity (Wang et al., 2004), skimage's defaults: 7x7 uniform window, mean over RGB
+    channels.
+
+    Args:
+        clean: uint8 (height, width, 3), at least 7 pixels each way.
+        restored: uint8 of the same shape.
+
+    Raises:
+        NopairsError: the images are not 8-bit RGB of one shape, or too small.
+    """
+    _check(clean, restored)
+    if min(clean.shape[:2]) < 7:
+        raise NopairsError(f"ssim: {clean.shape[1]}x{clean.shape[0]} pixels; its window needs at least 7x7")
+    return float(structural_similarity(clean, restored, data_range=255, channel_axis=-1))
+
+
+def _check(clean: np.ndarray, restored: np.ndarray) -> None:
+    for name, image in (("clean", clean), ("restored", restored)):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise NopairsError(
+                f"{name} image: {image.dtype} {image.shape}; expected uint8 (height, width, 3)"
+            )
+    if clean.shape != restored.shape:
+        raise NopairsError(
+            f"restored image: {restored.shape}, but the clean one is {clean.shape}; they must be equal"
+        )
