@@ -27,8 +27,8 @@ def restore_tiled(
 
     If the margin covers the restorer's receptive field, the result is that of the whole image (padded by
     reflection to a multiple of `restorer.multiple`, and cropped): a tile at the image's border ends there and
-    so sees the restorer's own padding, and tiles begin at multiples of `multiple`, so that strides fall on the
-    same pixels. Beside the image and the result, memory depends on the tile only.
+    so sees the restorer's own padding, and tiles begin at multiples of `multiple`, so that strides fall on
+    the same pixels. Beside the image and the result, memory depends on the tile only.
 
     Args:
         restorer: in evaluation mode, size-preserving, with the attributes `margin` (radius of its receptive
