@@ -74,7 +74,7 @@ def _restore(args: argparse.Namespace) -> int:
     model = load_restorer(args.model).eval().to(_device(args.device))
     failures = restore_files(model, args.inputs, args.output, args.tile)
     if failures:
-        print(f"nopairs restore: {len(failures)} photos could not be restored:", file=sys.stderr)
+        print(f"nopairs restore: photos that could not be restored: {len(failures)}", file=sys.stderr)
         for failure in failures:
             print(f"  {failure.path}: {failure.reason.removeprefix(f'{failure.path}: ')}", file=sys.stderr)
     return 1 if failures else 0
