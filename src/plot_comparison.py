@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from nopairs import errors
+from nopairs.data.images import read_rgb
 from nopairs.reporting import style
 from nopairs.reporting.comparison import Box, comparison
-from nopairs.reporting.reading import named_path, read_pixels
+from nopairs.reporting.reading import named_path
 
 
 def main(args: argparse.Namespace) -> None:
@@ -17,9 +18,9 @@ def main(args: argparse.Namespace) -> None:
     truth = test / "clean" / args.image
     figure = comparison(
         f"{args.dataset_dir.name}, {Path(args.image).stem}: restored by each method",
-        read_pixels(test / "degraded" / args.image),
-        {method: read_pixels(folder / args.image) for method, folder in args.restored},
-        read_pixels(truth) if truth.exists() else None,
+        read_rgb(test / "degraded" / args.image),
+        {method: read_rgb(folder / args.image) for method, folder in args.restored},
+        read_rgb(truth) if truth.exists() else None,
         Box(*args.zoom) if args.zoom else None,
     )
     style.save(figure, args.out)

@@ -13,11 +13,12 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, sobel, uniform_filter
 from skimage.color import rgb2gray
-from skimage.metrics import peak_signal_noise_ratio
 
 from nopairs.errors import NopairsError
+from nopairs.metrics.quality import psnr
 from nopairs.reporting import style
-from nopairs.reporting.reading import Pixels
+
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -118,12 +119,7 @@ def _size(image: Pixels) -> str:
 
 
 def _crop_psnr(image: Pixels, clean: Pixels | None, box: Box) -> float | None:
-    if clean is None:
-        return None
-    truth, crop = box.cut(clean), box.cut(image)
-    if np.array_equal(truth, crop):
-        return math.inf
-    return float(peak_signal_noise_ratio(truth, crop, data_range=255))
+    return None if clean is None else psnr(box.cut(clean), box.cut(image))
 
 
 def _whole_image(axes: Axes, image: Pixels, box: Box) -> None:
@@ -135,7 +131,7 @@ def _whole_image(axes: Axes, image: Pixels, box: Box) -> None:
     axes.set_axis_off()
 
 
-def _crop_panel(axes: Axes, name: str, crop: Pixels, psnr: float | None, best: float | None) -> None:
+def _crop_panel(axes: Axes, name: str, crop: Pixels, score: float | None, best: float | None) -> None:
     axes.imshow(crop, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
@@ -143,6 +139,6 @@ def _crop_panel(axes: Axes, name: str, crop: Pixels, psnr: float | None, best: f
     axes.spines[:].set_color(style.color(name))
     axes.spines[:].set_linewidth(2.5)
     label = name if len(name) <= 18 else "\n+".join(name.rsplit("+", 1))
-    number = "" if psnr is None else f"\n{psnr:.2f} dB"
-    weight = "bold" if psnr is not None and psnr == best else "normal"
+    number = "" if score is None else f"\n{score:.2f} dB"
+    weight = "bold" if score is not None and score == best else "normal"
     axes.set_title(label + number, fontsize=8.5, loc="center", fontweight=weight, pad=4, linespacing=1.25)

@@ -162,25 +162,30 @@ def _mark(axes: Axes, row: int, value: pd.Series, color: str) -> None:
 
 def _table_notes(figure: Figure, table: pd.DataFrame, shown: set[str]) -> None:
     """Write below the panels what the marks mean, of how many images, and why metrics are missing."""
-    images, seeds = _counts(table["n"]), _counts(table["seeds"])
+    measured = table[table["mean"].notna()]
+    images = _counts(measured.loc[measured["ci_low"].notna(), "n"])
     lines = [
-        f"Dot and line: ours, mean and 95 % cluster bootstrap interval; images: {images}, seeds: {seeds}."
+        "Dot and line: ours, mean and 95 % cluster bootstrap interval. Bold: best. Dashed line: the input."
     ]
-    lines.append("Bold: best. Dashed line: the input.")
+    if images:
+        lines.append(f"Test images: {images}; seeds: {_counts(measured['seeds'])}.")
     if table["published"].notna().any():
-        lines[-1] += f" Hollow diamond: published, {_listed(table['source'])}."
-    if notes := _listed(table.loc[table["mean"].notna(), "note"]):
+        lines[0] += f" Hollow diamond: published, {_listed(table['source'])}."
+    if notes := _listed(measured["note"]):
         lines.append(f"Note: {notes}.")
-    for name in style.order_metrics(set(table["metric"]) - shown):
-        reasons = _listed(table.loc[table["metric"] == name, "note"])
-        lines.append(f"{style.metric(name).label} is missing: {reasons or 'not measured'}.")
+    missing = table[~table["metric"].isin(shown)].groupby("note", sort=False)["metric"]
+    for reason, names in missing:
+        labels = ", ".join(style.metric(name).label for name in style.order_metrics(names))
+        lines.append(f"{labels}: {reason or 'not measured'}.")
     wrapped = "\n".join(textwrap.fill(line, int(13 * figure.get_figwidth())) for line in lines)
     figure.supxlabel(wrapped, fontsize=8, color=style.MUTED, x=0.01, ha="left", linespacing=1.5)
 
 
 def _counts(values: pd.Series) -> str:
-    """Return a number, or the range of different ones."""
+    """Return a number, or the range of different ones; empty where there is none."""
     values = values.dropna().astype(int)
+    if values.empty:
+        return ""
     return str(values.min()) if values.nunique() == 1 else f"{values.min()} to {values.max()}"
 
 

@@ -41,9 +41,12 @@ def parse_rulegraph(dot: str) -> nx.DiGraph:
 def draw_svg(graph: nx.DiGraph) -> str:
     """Return the graph as SVG text, the first rules at the top; colours follow the page (``currentColor``).
 
+    Edges that others imply are left out: with them, nearly every rule would hang on the first ones.
+
     Layers as in Sugiyama, Tagawa and Toda (1981): rules by topological generation, invisible points where an
     edge passes a layer, and few crossings by sweeps that order each layer by its neighbours' mean position.
     """
+    graph = _reduced(graph)
     routed, layers = _layered(graph)
     _reduce_crossings(routed, layers)
     widths = {node: _width(routed.nodes[node].get("label", "")) for node in routed}
@@ -65,6 +68,13 @@ def draw_svg(graph: nx.DiGraph) -> str:
         '<g class="rules" font-family="ui-monospace, monospace" font-size="13" text-anchor="middle">'
         f"{''.join(nodes)}</g></svg>"
     )
+
+
+def _reduced(graph: nx.DiGraph) -> nx.DiGraph:
+    """Return the transitive reduction with the labels, which networkx drops."""
+    reduced = nx.transitive_reduction(graph)
+    reduced.add_nodes_from(graph.nodes(data=True))
+    return reduced
 
 
 def _layered(graph: nx.DiGraph) -> tuple[nx.DiGraph, Layers]:

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
+from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
 from nopairs.reporting import style
-from nopairs.reporting.reading import Pixels, read_pixels
 
 _MAX_PATCHES = 4
 
@@ -25,8 +25,8 @@ _MAX_PATCHES = 4
 class Noise:
     """What a noise folder holds: 8-bit strips of square patches, clean and degraded, and the statistics."""
 
-    clean: Pixels
-    degraded: Pixels
+    clean: NDArray[np.uint8]
+    degraded: NDArray[np.uint8]
     statistics: Mapping[str, Any]
 
     def residual(self) -> NDArray[np.float64]:
@@ -36,7 +36,7 @@ class Noise:
 
 def read_noise(folder: Path) -> Noise:
     """Read ``clean.png``, ``degraded.png`` and ``noise.json`` of one source of noise."""
-    clean, degraded = read_pixels(folder / "clean.png"), read_pixels(folder / "degraded.png")
+    clean, degraded = read_rgb(folder / "clean.png"), read_rgb(folder / "degraded.png")
     if clean.shape != degraded.shape or clean.shape[1] % clean.shape[0]:
         raise NopairsError(
             f"{folder}: its two pictures are not equal strips of square patches; make it again"
@@ -186,18 +186,18 @@ def _lag_panel(axes: Axes, sources: Mapping[str, Noise], looks: Mapping[str, dic
         surface = _lags(noise.statistics)
         reach = len(surface) // 2
         axes.plot(np.arange(-reach, reach + 1), surface[reach], **looks[name])
-    axes.set(title="Spatial autocorrelation, horizontal", xlabel="lag (pixels)", ylabel="correlation")
+    axes.set(title="Horizontal autocorrelation", xlabel="lag (pixels)", ylabel="correlation")
 
 
 def _key_panel(axes: Axes, sources: Mapping[str, Noise], looks: Mapping[str, dict[str, Any]]) -> None:
     """The key of the lines, and beside each its distances from the real noise."""
-    axes.set(xlim=(0, 1), ylim=(len(sources) + 0.2, -2.0))
+    axes.set(xlim=(-0.08, 1.02), ylim=(len(sources) + 0.2, -2.2))
     axes.set_axis_off()
     columns = (0.55, 0.70, 0.85, 1.02)
     if "real" in sources and len(sources) > 1:
-        axes.set_title("R.m.s. distance from real", loc="left")
+        axes.text(0.0, -1.9, "R.m.s. distance from real", fontsize=10, fontweight="bold", va="center")
         for x, (name, unit, _, _) in zip(columns, _DISTANCES, strict=True):
-            axes.text(x, -1.0, f"{name}\n({unit})", ha="right", va="center", fontsize=7, color=style.MUTED)
+            axes.text(x, -0.95, f"{name}\n({unit})", ha="right", va="center", fontsize=7, color=style.MUTED)
     for row, (name, noise) in enumerate(sources.items()):
         axes.plot([0.0, 0.13], [row, row], **looks[name])
         axes.text(0.16, row, name, va="center", fontweight="bold" if name == "real" else "normal")

@@ -1,4 +1,4 @@
-"""What figures and report read: tables, training logs and images, checked at the door."""
+"""What figures and report read: tables and training logs, checked at the door."""
 
 from __future__ import annotations
 
@@ -6,14 +6,9 @@ import argparse
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
-from PIL import Image
 
 from nopairs.errors import NopairsError
-
-Pixels = NDArray[np.uint8]
 
 _TABLE_TEXT = ["table", "dataset", "method", "metric", "rival", "source", "note"]
 _TABLE_NUMBERS = [
@@ -33,12 +28,6 @@ def named_path(text: str) -> tuple[str, Path]:
     if not name or not path:
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=PATH")
     return name, Path(path)
-
-
-def read_pixels(path: Path) -> Pixels:
-    """Read an image file as 8-bit RGB, shaped (height, width, 3)."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def read_log(path: Path) -> pd.DataFrame:

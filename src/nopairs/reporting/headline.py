@@ -1,0 +1,170 @@
+"""The main result of a table in a few sentences and numbers, worked out from its rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from nopairs.metrics.evaluate import NEED_TRUTH
+from nopairs.reporting import style
+
+# A row of the long table, as `DataFrame.itertuples` gives it.
+TableRow = Any
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The main result in sentences, as (number, what it is) pairs, and the method that it is about."""
+
+    sentences: list[str]
+    tiles: list[tuple[str, str]]
+    method: str
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One metric on one dataset: its rows by method, and how its values are printed."""
+
+    metric: style.Metric
+    rows: Mapping[str, TableRow]
+    digits: int
+
+    def best(self, names: list[str]) -> TableRow | None:
+        """Return the row of the best of `names`, None of none."""
+        value = self.metric.best(self.rows[name].mean for name in names)
+        return next((self.rows[name] for name in names if self.rows[name].mean == value), None)
+
+    def amount(self, value: float) -> str:
+        """Return a value with its unit."""
+        return f"{value:.{self.digits}f} {self.metric.unit}".rstrip()
+
+    def signed(self, value: float) -> str:
+        """Return a difference with its sign and unit."""
+        return f"{'+' if value >= 0 else '\N{MINUS SIGN}'}{self.amount(abs(value))}"
+
+    def interval(self, low: float, high: float, meaning: str = "") -> str:
+        """Return an interval in brackets, or nothing where it is not known."""
+        if math.isnan(low) or math.isnan(high):
+            return ""
+        return f" (95 % interval {low:.{self.digits}f} to {high:.{self.digits}f}{meaning})".replace(
+            "-", "\N{MINUS SIGN}"
+        )
+
+
+def headline(table: pd.DataFrame) -> Headline | None:
+    """Work out a table's main result: the best method that trains without pairs, on the table's first metric.
+
+    Its distance from the input, from its best rival, and its share of the supervised upper bound's gain, where
+    the table has these rows. None where no method was measured. `table` as from `reading.read_table`.
+    """
+    column = _first_column(table)
+    top = column and column.best([name for name in column.rows if name != "input" and not _supervised(name)])
+    if column is None or top is None:
+        return None
+    sentences = [
+        _top_sentence(column, top),
+        _rival_sentence(column, top),
+        _share_sentence(column, top),
+        _caution(table, top),
+    ]
+    tiles = [(column.amount(top.mean), f"{column.metric.label} of {top.method}, the best without pairs")]
+    if "input" in column.rows:
+        tiles.append(
+            (column.signed(top.mean - column.rows["input"].mean), f"{column.metric.label} against the input")
+        )
+    if (share := _share(column, top)) is not None:
+        tiles.append((f"{share:.0%}", "of the gain that real pairs would give"))
+    return Headline([sentence for sentence in sentences if sentence], tiles, top.method)
+
+
+def _first_column(table: pd.DataFrame) -> _Column | None:
+    measured = table[table["mean"].notna()]
+    names = [name for name in style.order_metrics(measured["metric"]) if style.metric(name).arrow]
+    if not names:
+        return None
+    column = measured[measured["metric"] == names[0]]
+    column = column[column["dataset"] == column["dataset"].iloc[0]]
+    metric = style.metric(names[0])
+    rows = {str(row.method): row for row in column.itertuples()}
+    return _Column(metric, rows, metric.precision(column["mean"]))
+
+
+def _supervised(method: str) -> bool:
+    return method.split("+")[0] == "supervised"
+
+
+def _top_sentence(column: _Column, top: TableRow) -> str:
+    sentence = (
+        f"On {top.n:.0f} test images of {top.dataset}, {top.method} has the best {column.metric.label} of the methods "
+        f"that train without pairs: {column.amount(top.mean)}{column.interval(top.ci_low, top.ci_high)}"
+    )
+    if "input" not in column.rows:
+        return sentence + "."
+    gain = (top.mean - column.rows["input"].mean) * (1 if column.metric.higher_is_better else -1)
+    return f"{sentence}, {column.amount(abs(gain))} {'better' if gain > 0 else 'worse'} than the input."
+
+
+def _rival_sentence(column: _Column, top: TableRow) -> str:
+    """Compare the best method with its rival; where it is the rival itself, the next best one with it."""
+    others = [
+        n for n, row in column.rows.items() if row.rival == top.method and n != "input" and not _supervised(n)
+    ]
+    row = top if top.rival else column.best(others)
+    if row is None or math.isnan(row.difference):
+        return ""
+    subject = (
+        "Its difference from its best rival" if row is top else f"Next is {row.method}; its difference from"
+    )
+    clear = row.difference_low > 0 or row.difference_high < 0
+    meaning = (
+        ", which leaves out zero" if clear else ", which holds zero: this test does not tell the two apart"
+    )
+    interval = column.interval(row.difference_low, row.difference_high, meaning)
+    comma = "," if row is top else ""
+    return f"{subject}{comma} {row.rival}{comma} is {column.signed(row.difference)}{interval}."
+
+
+def _bound(column: _Column) -> TableRow | None:
+    return column.best([name for name in column.rows if _supervised(name)])
+
+
+def _share(column: _Column, top: TableRow) -> float | None:
+    """Return the share of the supervised gain over the input; None where that bound is not the best row."""
+    bound, start = _bound(column), column.rows.get("input")
+    if (
+        bound is None
+        or start is None
+        or bound is not column.best(list(column.rows))
+        or bound.mean == start.mean
+    ):
+        return None
+    return (top.mean - start.mean) / (bound.mean - start.mean)
+
+
+def _share_sentence(column: _Column, top: TableRow) -> str:
+    bound = _bound(column)
+    if bound is None:
+        return ""
+    reached = f"Trained on real pairs, {bound.method} reaches {column.amount(bound.mean)}"
+    if (share := _share(column, top)) is None:
+        return (
+            f"{reached}; it is not the best row, so it is no upper bound, and no share of its gain is given."
+        )
+    return f"{reached}: {top.method} has {share:.0%} of its gain over the input."
+
+
+def _caution(table: pd.DataFrame, top: TableRow) -> str:
+    if not set(NEED_TRUTH) & set(table.loc[table["mean"].notna(), "metric"]):
+        return (
+            "There are no paired test images, so the measures here say how natural an image looks, "
+            "not how close it is to the truth."
+        )
+    return (
+        "With fewer than five scenes, the intervals only describe these images."
+        if "descriptive" in top.note
+        else ""
+    )
