@@ -33,7 +33,7 @@ class ConvNet(nn.Module):
 
 
 class StridedNet(nn.Module):
-    """Goes down to a fraction of the size and up again: what a pixel gets depends on its place in the grid."""
+    """Goes down to a fraction of the size and up: what a pixel gets depends on its place in the grid."""
 
     def __init__(self, multiple: int) -> None:
         super().__init__()
