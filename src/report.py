@@ -1,4 +1,4 @@
-"""Write the report: one HTML file with tables, figures, a before/after slider and what was run; it needs no network."""
+"""Write the report, one HTML file without network: tables, figures, a before/after slider, what was run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nopairs import errors
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_file
 from nopairs.reporting import graph, provenance, report
+from nopairs.reporting.headline import headline
 from nopairs.reporting.reading import named_path, read_table
 from nopairs.reporting.slider import slider_images
 
@@ -25,7 +26,7 @@ def main(args: argparse.Namespace) -> None:
         TEMPLATES / "page.html.j2",
         datasets=list(dict.fromkeys(dataset for table in tables.values() for dataset in table["dataset"])),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        headline=next(filter(None, map(report.headline, tables.values())), None),
+        headline=next(filter(None, map(headline, tables.values())), None),
         tables=[
             report.table_view(name, table, report.read_caption(captions, name))
             for name, table in tables.items()
@@ -66,19 +67,17 @@ def slider(datasets: dict[str, Path], restored: list[tuple[str, Path]]) -> list[
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    many = {"nargs": "*", "default": [], "type": named_path}
+
+    def several(flag: str, metavar: str, text: str) -> None:
+        parser.add_argument(flag, nargs="*", default=[], type=named_path, metavar=metavar, help=text)
+
     parser.add_argument("--config", required=True, type=Path, metavar="JSON", help="the config that was run")
-    parser.add_argument("--table", **many, metavar="NAME=CSV", help="tables; the first gives the headline")
-    parser.add_argument(
-        "--figure",
-        **many,
-        metavar="KIND[/DETAIL]=PNG",
-        help="figures; workflow/report/captions/KIND.rst tells of it",
+    several("--table", "NAME=CSV", "tables; the first gives the headline")
+    several(
+        "--figure", "KIND[/DETAIL]=PNG", "figures; workflow/report/captions/KIND.rst tells what a kind shows"
     )
-    parser.add_argument(
-        "--dataset-dir", **many, metavar="DATASET=FOLDER", help="datasets whose test images to show"
-    )
-    parser.add_argument("--restored", **many, metavar="DATASET/METHOD=FOLDER", help="restored test images")
+    several("--dataset-dir", "DATASET=FOLDER", "datasets whose test images to show")
+    several("--restored", "DATASET/METHOD=FOLDER", "restored test images")
     parser.add_argument(
         "--benchmarks", required=True, type=Path, help="folder of Snakemake's benchmark files"
     )

@@ -176,7 +176,7 @@ def _table_notes(figure: Figure, table: pd.DataFrame, shown: set[str]) -> None:
     missing = table[~table["metric"].isin(shown)].groupby("note", sort=False)["metric"]
     for reason, names in missing:
         labels = ", ".join(style.metric(name).label for name in style.order_metrics(names))
-        lines.append(f"{labels}: {reason or 'not measured'}.")
+        lines.append(f"{labels}: {str(reason) or 'not measured'}.")
     wrapped = "\n".join(textwrap.fill(line, int(13 * figure.get_figwidth())) for line in lines)
     figure.supxlabel(wrapped, fontsize=8, color=style.MUTED, x=0.01, ha="left", linespacing=1.5)
 

@@ -12,9 +12,6 @@ import pandas as pd
 from nopairs.metrics.evaluate import NEED_TRUTH
 from nopairs.reporting import style
 
-# A row of the long table, as `DataFrame.itertuples` gives it.
-TableRow = Any
-
 
 @dataclass(frozen=True)
 class Headline:
@@ -30,11 +27,11 @@ class _Column:
     """One metric on one dataset: its rows by method, and how its values are printed."""
 
     metric: style.Metric
-    rows: Mapping[str, TableRow]
+    rows: Mapping[str, Any]
     digits: int
 
-    def best(self, names: list[str]) -> TableRow | None:
-        """Return the row of the best of `names`, None of none."""
+    def best(self, names: list[str]) -> Any:
+        """Return the row (as `DataFrame.itertuples` gives it) of the best of `names`, None of none."""
         value = self.metric.best(self.rows[name].mean for name in names)
         return next((self.rows[name] for name in names if self.rows[name].mean == value), None)
 
@@ -44,26 +41,28 @@ class _Column:
 
     def signed(self, value: float) -> str:
         """Return a difference with its sign and unit."""
-        return f"{'+' if value >= 0 else '\N{MINUS SIGN}'}{self.amount(abs(value))}"
+        sign = "+" if value >= 0 else "\N{MINUS SIGN}"
+        return sign + self.amount(abs(value))
 
     def interval(self, low: float, high: float, meaning: str = "") -> str:
         """Return an interval in brackets, or nothing where it is not known."""
         if math.isnan(low) or math.isnan(high):
             return ""
-        return f" (95 % interval {low:.{self.digits}f} to {high:.{self.digits}f}{meaning})".replace(
-            "-", "\N{MINUS SIGN}"
-        )
+        text = f" (95 % interval {low:.{self.digits}f} to {high:.{self.digits}f}{meaning})"
+        return text.replace("-", "\N{MINUS SIGN}")
 
 
 def headline(table: pd.DataFrame) -> Headline | None:
-    """Work out a table's main result: the best method that trains without pairs, on the table's first metric.
+    """Work out a table's main result: the best method that trains without pairs, on its first metric.
 
     Its distance from the input, from its best rival, and its share of the supervised upper bound's gain, where
     the table has these rows. None where no method was measured. `table` as from `reading.read_table`.
     """
     column = _first_column(table)
-    top = column and column.best([name for name in column.rows if name != "input" and not _supervised(name)])
-    if column is None or top is None:
+    if column is None:
+        return None
+    top = column.best([name for name in column.rows if name != "input" and not _supervised(name)])
+    if top is None:
         return None
     sentences = [
         _top_sentence(column, top),
@@ -97,10 +96,10 @@ def _supervised(method: str) -> bool:
     return method.split("+")[0] == "supervised"
 
 
-def _top_sentence(column: _Column, top: TableRow) -> str:
+def _top_sentence(column: _Column, top: Any) -> str:
     sentence = (
-        f"On {top.n:.0f} test images of {top.dataset}, {top.method} has the best {column.metric.label} of the methods "
-        f"that train without pairs: {column.amount(top.mean)}{column.interval(top.ci_low, top.ci_high)}"
+        f"On {top.n:.0f} test images of {top.dataset}, {top.method} has the best {column.metric.label} of the "
+        f"methods that train without pairs: {column.amount(top.mean)}{column.interval(top.ci_low, top.ci_high)}"
     )
     if "input" not in column.rows:
         return sentence + "."
@@ -108,11 +107,10 @@ def _top_sentence(column: _Column, top: TableRow) -> str:
     return f"{sentence}, {column.amount(abs(gain))} {'better' if gain > 0 else 'worse'} than the input."
 
 
-def _rival_sentence(column: _Column, top: TableRow) -> str:
+def _rival_sentence(column: _Column, top: Any) -> str:
     """Compare the best method with its rival; where it is the rival itself, the next best one with it."""
-    others = [
-        n for n, row in column.rows.items() if row.rival == top.method and n != "input" and not _supervised(n)
-    ]
+    followers = [name for name, row in column.rows.items() if row.rival == top.method and name != "input"]
+    others = [name for name in followers if not _supervised(name)]
     row = top if top.rival else column.best(others)
     if row is None or math.isnan(row.difference):
         return ""
@@ -128,11 +126,11 @@ def _rival_sentence(column: _Column, top: TableRow) -> str:
     return f"{subject}{comma} {row.rival}{comma} is {column.signed(row.difference)}{interval}."
 
 
-def _bound(column: _Column) -> TableRow | None:
+def _bound(column: _Column) -> Any:
     return column.best([name for name in column.rows if _supervised(name)])
 
 
-def _share(column: _Column, top: TableRow) -> float | None:
+def _share(column: _Column, top: Any) -> float | None:
     """Return the share of the supervised gain over the input; None where that bound is not the best row."""
     bound, start = _bound(column), column.rows.get("input")
     if (
@@ -145,7 +143,7 @@ def _share(column: _Column, top: TableRow) -> float | None:
     return (top.mean - start.mean) / (bound.mean - start.mean)
 
 
-def _share_sentence(column: _Column, top: TableRow) -> str:
+def _share_sentence(column: _Column, top: Any) -> str:
     bound = _bound(column)
     if bound is None:
         return ""
@@ -157,7 +155,7 @@ def _share_sentence(column: _Column, top: TableRow) -> str:
     return f"{reached}: {top.method} has {share:.0%} of its gain over the input."
 
 
-def _caution(table: pd.DataFrame, top: TableRow) -> str:
+def _caution(table: pd.DataFrame, top: Any) -> str:
     if not set(NEED_TRUTH) & set(table.loc[table["mean"].notna(), "metric"]):
         return (
             "There are no paired test images, so the measures here say how natural an image looks, "

@@ -6,7 +6,6 @@ import base64
 import json
 import math
 import string
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from nopairs.errors import NopairsError
+from nopairs.metrics.evaluate import NEED_TRUTH
 from nopairs.reporting import style
 from nopairs.reporting.reading import hide_folders
-
-# Metrics that compare with the truth: without them the page must say that nothing measures fidelity.
-_PAIRED_METRICS = {"psnr", "ssim", "lpips"}
 
 
 @dataclass(frozen=True)
@@ -45,14 +42,11 @@ def read_text(path: Path) -> Text:
 
 
 def read_caption(folder: Path, name: str) -> Text:
-    """Read the caption of a table or figure, chosen by its name's part before ``/``; the rest goes into the title."""
+    """Read a table's or figure's caption, named by what stands before ``/``; the rest goes into the title."""
     kind, _, detail = name.partition("/")
     path = folder / f"{kind}.rst"
     text = read_text(path) if path.exists() else Text(kind, "")
     return Text(f"{text.title}: {detail}", text.body) if detail else text
-
-
-# ----------------------------------------------------------------------------------------------------- tables
 
 
 @dataclass(frozen=True)
@@ -69,13 +63,13 @@ class Cell:
 
     value: float | None
     text: str
-    interval: str
-    best: bool
-    marks: str
-    published: float | None
-    published_text: str
-    published_marks: str
-    spread: str
+    interval: str = ""
+    best: bool = False
+    marks: str = ""
+    published: float | None = None
+    published_text: str = ""
+    published_marks: str = ""
+    spread: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,9 +123,9 @@ class _Marks:
 
 def table_view(name: str, table: pd.DataFrame, caption: Text) -> TableView:
     """Arrange a table in long form (see `reading.read_table`) as rows of methods and columns of metrics."""
-    metrics = style.order_metrics(table["metric"])
+    metrics = _shown_metrics(table)
     published = set(table.loc[table["published"].notna(), "metric"])
-    general = _general_notes(table)
+    general = _general_notes(table, metrics)
     marks = _Marks()
     groups = {key: group for key, group in table.groupby(["dataset", "metric"], sort=False)}
     found = {(row.dataset, row.method, row.metric): row for row in table.itertuples()}
@@ -154,32 +148,48 @@ def table_view(name: str, table: pd.DataFrame, caption: Text) -> TableView:
     )
 
 
-def _general_notes(table: pd.DataFrame) -> list[str]:
-    """Return the notes that all measured cells share: they need no mark."""
-    notes = set(table.loc[table["mean"].notna(), "note"])
-    return [note for note in notes if note] if len(notes) == 1 else []
+def _shown_metrics(table: pd.DataFrame) -> list[str]:
+    """Return the metrics in order; without truth, not those that need it."""
+    measured = set(table.loc[table["mean"].notna(), "metric"])
+    hidden = set() if measured & set(NEED_TRUTH) else set(NEED_TRUTH)
+    return [metric for metric in style.order_metrics(table["metric"]) if metric not in hidden]
+
+
+def _general_notes(table: pd.DataFrame, metrics: list[str]) -> list[str]:
+    """Return the remarks that need no mark: what all measured cells share, and why columns are left out."""
+    shared = set(table.loc[table["mean"].notna(), "note"])
+    notes = [f"All values: {note}" for note in shared if note and len(shared) == 1]
+    for note, names in table[~table["metric"].isin(metrics)].groupby("note", sort=False)["metric"]:
+        labels = ", ".join(style.metric(name).label for name in style.order_metrics(names))
+        notes.append(f"{labels}: {str(note) or 'not measured'}")
+    return notes
 
 
 def _cell(value: Any, metric: str, group: pd.DataFrame | None, general: list[str], marks: _Marks) -> Cell:
-    """Return the cell of one row of the long table (None where it has no such row), `group` its whole column."""
+    """Return the cell of one row of the long table (None where it has none), `group` its whole column."""
     if value is None or group is None:
-        return Cell(None, "n/a", "", False, marks.of("not measured"), None, "", "", "")
-    shown = style.metric(metric)
-    digits = shown.precision(group["mean"])
-    note = "" if value.note in general else value.note
-    published = None if math.isnan(value.published) else float(value.published)
-    common = {
-        "published": published,
-        "published_text": "" if published is None else f"{published:.{digits}f}",
-        "published_marks": "" if published is None else marks.of(f"published: {value.source}"),
-    }
-    if math.isnan(value.mean):
-        return Cell(None, "n/a", "", False, marks.of(note or "not measured"), spread="", **common)
-    spread = f"standard deviation {value.std:.{digits}f}, n = {value.n:.0f}, seeds: {value.seeds:.0f}"
-    interval = _interval(value.ci_low, value.ci_high, digits)
-    best = value.mean == shown.best(group["mean"])
+        return Cell(None, "n/a", marks=marks.of("not measured"))
+    digits = style.metric(metric).precision(group["mean"])
+    note = "" if f"All values: {value.note}" in general else value.note
+    known = not math.isnan(value.mean)
+    published = not math.isnan(value.published)
     return Cell(
-        value.mean, f"{value.mean:.{digits}f}", interval, best, marks.of(note), spread=spread, **common
+        value.mean if known else None,
+        f"{value.mean:.{digits}f}" if known else "n/a",
+        _interval(value.ci_low, value.ci_high, digits),
+        known and value.mean == style.metric(metric).best(group["mean"]),
+        marks.of(note if known else note or "not measured"),
+        value.published if published else None,
+        f"{value.published:.{digits}f}" if published else "",
+        marks.of(f"Published: {value.source}") if published else "",
+        _spread(value, digits) if known else "",
+    )
+
+
+def _spread(value: Any, digits: int) -> str:
+    parts = {"standard deviation": (value.std, digits), "n": (value.n, 0), "seeds": (value.seeds, 0)}
+    return ", ".join(
+        f"{name} {number:.{d}f}" for name, (number, d) in parts.items() if not math.isnan(number)
     )
 
 
@@ -192,142 +202,14 @@ def _differences(table: pd.DataFrame) -> list[Difference]:
     differences = []
     for metric in style.order_metrics(known["metric"]):
         column = known[known["metric"] == metric]
-        digits = style.metric(metric).precision(column["mean"])
-        for row in column.itertuples():
+        label, digits = style.metric(metric).label, style.metric(metric).precision(column["mean"])
+        rows: list[Any] = list(column.itertuples())
+        for row in rows:
             interval = _interval(row.difference_low, row.difference_high, digits)
-            clear = bool(interval) and (row.difference_low > 0 or row.difference_high < 0)
+            clear = row.difference_low > 0 or row.difference_high < 0
             text = f"{row.difference:+.{digits}f}"
-            label = style.metric(metric).label
             differences.append(Difference(row.dataset, row.method, label, row.rival, text, interval, clear))
     return differences
-
-
-# --------------------------------------------------------------------------------------------------- headline
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The main result in sentences, and as (number, what it is) pairs."""
-
-    sentences: list[str]
-    tiles: list[tuple[str, str]]
-    method: str
-
-
-def headline(table: pd.DataFrame) -> Headline | None:
-    """Work out a table's main result: the best method that trains without pairs, on the table's first metric.
-
-    Its distance from the input, from its best rival, and its share of the gain of the supervised upper bound, where
-    the table has these rows. None where the table has no value to speak of.
-    """
-    measured = table[table["mean"].notna() & (table["method"] != "input")]
-    names = [name for name in style.order_metrics(measured["metric"]) if style.metric(name).arrow]
-    if not names:
-        return None
-    dataset, metric = measured["dataset"].iloc[0], style.metric(names[0])
-    rows = {
-        row.method: row
-        for row in table[(table["dataset"] == dataset) & (table["metric"] == names[0])].itertuples()
-        if math.isfinite(row.mean)
-    }
-    unpaired = {name: row for name, row in rows.items() if name != "input" and not _supervised(name)}
-    if not unpaired:
-        return None
-    best = metric.best(row.mean for row in unpaired.values())
-    top = next(row for row in unpaired.values() if row.mean == best)
-    digits = metric.precision(row.mean for row in rows.values())
-    parts = [_top_sentence(top, rows.get("input"), metric, digits), _rival_sentence(top, metric, digits)]
-    parts += [_share_sentence(top, rows, metric, digits), _fidelity_sentence(table, top.note)]
-    tiles = [(_amount(top.mean, metric, digits), f"{metric.label} of {top.method}, the best without pairs")]
-    if "input" in rows:
-        tiles.append(
-            (_signed(top.mean - rows["input"].mean, metric, digits), f"{metric.label} against the input")
-        )
-    if (share := _share(top, rows, metric)) is not None:
-        tiles.append((f"{share:.0%}", "of the gain that real pairs would give"))
-    return Headline([part for part in parts if part], tiles, top.method)
-
-
-def _supervised(method: str) -> bool:
-    return method.split("+")[0] == "supervised"
-
-
-def _amount(value: float, metric: style.Metric, digits: int) -> str:
-    return f"{value:.{digits}f} {metric.unit}".rstrip()
-
-
-def _signed(value: float, metric: style.Metric, digits: int) -> str:
-    sign = "+" if value >= 0 else "\N{MINUS SIGN}"
-    return f"{sign}{_amount(abs(value), metric, digits)}"
-
-
-def _top_sentence(top: Any, start: Any, metric: style.Metric, digits: int) -> str:
-    interval = _interval(top.ci_low, top.ci_high, digits)
-    sentence = (
-        f"On {top.n:.0f} test images of {top.dataset}, {top.method} has the best {metric.label} of the methods that train "
-        f"without pairs: {_amount(top.mean, metric, digits)}"
-        + (f" (95 % interval {interval})" if interval else "")
-    )
-    if start is None:
-        return sentence + "."
-    gain = (top.mean - start.mean) * (1 if metric.higher_is_better else -1)
-    verdict = "better" if gain > 0 else "worse"
-    return f"{sentence}, {_amount(abs(gain), metric, digits)} {verdict} than the input."
-
-
-def _rival_sentence(top: Any, metric: style.Metric, digits: int) -> str:
-    if not top.rival or math.isnan(top.difference):
-        return ""
-    sentence = (
-        f"Its difference from its best rival, {top.rival}, is {_signed(top.difference, metric, digits)}"
-    )
-    interval = _interval(top.difference_low, top.difference_high, digits)
-    if not interval:
-        return sentence + "."
-    clear = top.difference_low > 0 or top.difference_high < 0
-    meaning = "which leaves out zero" if clear else "which holds zero: this test does not tell the two apart"
-    return f"{sentence} (95 % interval {interval}, {meaning})."
-
-
-def _bound(rows: Mapping[str, Any], metric: style.Metric) -> Any:
-    """Return the best supervised row, None where there is none."""
-    bounds = [row for name, row in rows.items() if _supervised(name)]
-    best = metric.best(row.mean for row in bounds)
-    return next((row for row in bounds if row.mean == best), None)
-
-
-def _share(top: Any, rows: Mapping[str, Any], metric: style.Metric) -> float | None:
-    """Return the share of the supervised gain over the input; None where that bound is not the best row."""
-    bound, start = _bound(rows, metric), rows.get("input")
-    if bound is None or start is None or bound.mean != metric.best(row.mean for row in rows.values()):
-        return None
-    return (top.mean - start.mean) / (bound.mean - start.mean) if bound.mean != start.mean else None
-
-
-def _share_sentence(top: Any, rows: Mapping[str, Any], metric: style.Metric, digits: int) -> str:
-    bound = _bound(rows, metric)
-    if bound is None:
-        return ""
-    reached = f"Trained on real pairs, {bound.method} reaches {_amount(bound.mean, metric, digits)}"
-    if (share := _share(top, rows, metric)) is None:
-        return f"{reached}, which is not the best row, so it is no upper bound here and no share of its gain is given."
-    return f"{reached}: {top.method} has {share:.0%} of its gain over the input."
-
-
-def _fidelity_sentence(table: pd.DataFrame, note: str) -> str:
-    if not _PAIRED_METRICS & set(table.loc[table["mean"].notna(), "metric"]):
-        return (
-            "There are no paired test images: the measures here say how natural an image looks, not how close it is to "
-            "the truth."
-        )
-    return (
-        "With fewer than five scenes, the intervals only describe these images."
-        if "descriptive" in note
-        else ""
-    )
-
-
-# ------------------------------------------------------------------------------------------------------- page
 
 
 @dataclass(frozen=True)
@@ -351,9 +233,8 @@ def picture(name: str, path: Path, caption: Text) -> Picture:
 
 def readable_config(path: Path) -> str:
     """Return a JSON config as YAML, without the folders that absolute paths tell."""
-    return yaml.safe_dump(
-        _without_folders(json.loads(path.read_text())), sort_keys=False, allow_unicode=True, width=100
-    )
+    config = _without_folders(json.loads(path.read_text()))
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _without_folders(value: Any) -> Any:
