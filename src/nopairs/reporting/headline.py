@@ -55,8 +55,8 @@ class _Column:
 def headline(table: pd.DataFrame) -> Headline | None:
     """Work out a table's main result: the best method that trains without pairs, on its first metric.
 
-    Its distance from the input, from its best rival, and its share of the supervised upper bound's gain, where
-    the table has these rows. None where no method was measured. `table` as from `reading.read_table`.
+    Its distance from the input, from its best rival, and its share of the supervised upper bound's gain,
+    where the table has these rows. None where no method was measured. `table` as from `reading.read_table`.
     """
     column = _first_column(table)
     if column is None:
@@ -98,8 +98,9 @@ def _supervised(method: str) -> bool:
 
 def _top_sentence(column: _Column, top: Any) -> str:
     sentence = (
-        f"On {top.n:.0f} test images of {top.dataset}, {top.method} has the best {column.metric.label} of the "
-        f"methods that train without pairs: {column.amount(top.mean)}{column.interval(top.ci_low, top.ci_high)}"
+        f"On {top.n:.0f} test images of {top.dataset}, {top.method} has the best {column.metric.label} of "
+        f"the methods that train without pairs: {column.amount(top.mean)}"
+        f"{column.interval(top.ci_low, top.ci_high)}"
     )
     if "input" not in column.rows:
         return sentence + "."
