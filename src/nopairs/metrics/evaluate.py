@@ -64,7 +64,8 @@ def measure(
         rows += _niqe_notes(images, model)
     if "swd" in metrics:
         rows.append(_measure_swd(tests, table, dataset, seed))
-    return images, pd.DataFrame(rows, columns=["metric", "value", "std", "n", "note"])
+    whole_set = pd.DataFrame(rows, columns=["metric", "value", "std", "n", "note"])
+    return images, whole_set.astype({"n": "Int64"})
 
 
 def _test_images(table: pd.DataFrame, dataset: Path, restored: Path) -> list[Restoration]:

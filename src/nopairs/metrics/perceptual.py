@@ -73,12 +73,13 @@ class Lpips:
             NopairsError: the shapes differ or the images are too small.
         """
         if clean.shape != restored.shape or min(clean.shape[:2]) < SMALLEST_SIDE:
+            shapes = f"{clean.shape} and {restored.shape}"
             raise NopairsError(
-                f"LPIPS: images of {clean.shape}, {restored.shape}; both must be equal, {SMALLEST_SIDE} at least"
+                f"LPIPS: images of {shapes}; give equal shapes of {SMALLEST_SIDE} pixels or more"
             )
         return float(self._model(_to_tensor(clean), _to_tensor(restored)))
 
 
 def _to_tensor(image: np.ndarray) -> torch.Tensor:
     """Turn uint8 (H, W, 3) into float32 (1, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return torch.tensor(image).permute(2, 0, 1)[None].float() / 127.5 - 1

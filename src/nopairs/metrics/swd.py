@@ -125,7 +125,7 @@ def _descriptors(images: Sequence[np.ndarray], levels: int, seed: int) -> list[t
     patches = int(np.clip(PATCHES_PER_SET // len(images), 16, MOST_PATCHES_PER_IMAGE))
     stacks: list[list[torch.Tensor]] = [[] for _ in range(levels)]
     for position, image in enumerate(images):
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()
+        pixels = torch.tensor(image).permute(2, 0, 1).float()
         for level, band in enumerate(laplacian_pyramid(pixels, levels)):
             stacks[level].append(
                 _random_patches(band, patches, np.random.default_rng([seed, position, level]))

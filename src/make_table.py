@@ -1,0 +1,43 @@
+"""Make a results table from the methods' measures: long CSV, and its views as Markdown, LaTeX and a page."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from nopairs import errors
+from nopairs.files import atomic_file
+from nopairs.reporting.aggregate import build_table, read_measured, read_published
+from nopairs.reporting.reading import read_table
+from nopairs.reporting.tables import VIEWS
+
+
+def main(args: argparse.Namespace) -> None:
+    if (args.published is None) != (args.reference is None):
+        raise errors.NopairsError("--published and --reference belong together; give both or neither")
+    published = read_published(args.published, args.reference) if args.published else None
+    measured = {method: read_measured(args.metrics_dir, method, args.seeds) for method in args.methods}
+    table = build_table(args.table, args.dataset, measured, args.rivals, args.metrics, published)
+    csv = args.out_dir / f"{args.table}.csv"
+    with atomic_file(csv) as temporary:
+        table.to_csv(temporary, index=False)
+    written = read_table(csv)
+    for suffix, view in VIEWS.items():
+        with atomic_file(csv.with_suffix(suffix)) as temporary:
+            temporary.write_text(view(written), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--table", required=True, help="name of the table")
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--methods", nargs="+", required=True, help="rows, in this order")
+    parser.add_argument(
+        "--rivals", nargs="*", default=[], help="methods whose best one the others are compared with"
+    )
+    parser.add_argument("--metrics-dir", type=Path, required=True, help="results/metrics/<dataset>")
+    parser.add_argument("--seeds", nargs="+", type=int, required=True)
+    parser.add_argument("--metrics", nargs="+", required=True, help="columns, in this order")
+    parser.add_argument("--published", type=Path, help="CSV of published values")
+    parser.add_argument("--reference", help="dataset of the published values that stand beside ours")
+    parser.add_argument("--out-dir", type=Path, required=True, help="gets <table>.csv, .md, .tex and .html")
+    sys.exit(errors.run(main, parser))

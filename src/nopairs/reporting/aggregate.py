@@ -1,0 +1,183 @@
+"""From the measures of images to a table in long form: means, spreads, intervals, differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nopairs.errors import NopairsError
+from nopairs.metrics.bootstrap import FEWEST_SCENES, difference_interval, mean_interval
+from nopairs.reporting import style
+
+COLUMNS = [
+    *("table", "dataset", "method", "metric", "mean", "std", "n", "seeds", "ci_low", "ci_high"),
+    *("rival", "difference", "difference_low", "difference_high", "published", "source", "note"),
+]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one method.
+
+    Attributes:
+        images: per seed, its images.csv, indexed by image.
+        sets: per seed, its set.csv, indexed by metric.
+    """
+
+    images: Mapping[int, pd.DataFrame]
+    sets: Mapping[int, pd.DataFrame]
+
+    def per_image(self, metric: str) -> pd.DataFrame | None:
+        """Return values (a row a seed, a column an image), of the images with a finite one for every seed."""
+        if not all(metric in frame for frame in self.images.values()):
+            return None
+        values = pd.DataFrame({seed: frame[metric] for seed, frame in self.images.items()})
+        values = values.replace([np.inf, -np.inf], np.nan).dropna()
+        return None if values.empty else values.T
+
+    def set_wide(self, metric: str) -> pd.DataFrame | None:
+        """Return the rows of `metric`, one a seed, where it has values."""
+        rows = [frame.loc[metric] for frame in self.sets.values() if metric in frame.index]
+        found = pd.DataFrame([row for row in rows if np.isfinite(row["value"])])
+        return None if found.empty else found
+
+    def note(self, metric: str) -> str:
+        """Return the first seed's remark on `metric`, empty if there is none."""
+        first = next(iter(self.sets.values()))
+        return str(first.loc[metric, "note"]) if metric in first.index else ""
+
+
+def read_measured(metrics_dir: Path, method: str, seeds: Sequence[int]) -> Measured:
+    """Read a method's measures, for those of `seeds` that it was run with (classical methods have one).
+
+    Raises:
+        NopairsError: there is none.
+    """
+    folders = {seed: metrics_dir / method / f"seed{seed}" for seed in seeds}
+    folders = {seed: folder for seed, folder in folders.items() if (folder / "images.csv").is_file()}
+    if not folders:
+        raise NopairsError(
+            f"{metrics_dir / method}: no images.csv for any of the seeds {list(seeds)}; run measure.py first"
+        )
+    return Measured(
+        {seed: _read(folder / "images.csv", "image", ["scene"]) for seed, folder in folders.items()},
+        {seed: _read(folder / "set.csv", "metric", ["note"]) for seed, folder in folders.items()},
+    )
+
+
+def _read(path: Path, index: str, text: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV of numbers but for the columns `index` and `text`, where even "NA" is a word."""
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False).set_index(index)
+    numbers = frame.columns.difference(list(text))
+    return frame.assign(**{column: pd.to_numeric(frame[column]) for column in numbers})
+
+
+def build_table(
+    name: str,
+    dataset: str,
+    measured: Mapping[str, Measured],
+    rivals: Sequence[str],
+    metrics: Sequence[str],
+    published: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Aggregate measures into the long form (`COLUMNS`), a row a method and metric.
+
+    Args:
+        name: of the table.
+        dataset: of the table.
+        measured: the methods, in the table's order.
+        rivals: methods among them; each metric's best one is what the others are compared with.
+        metrics: in the table's order.
+        published: columns method, metric, value, source.
+
+    Raises:
+        NopairsError: a rival is not among the methods.
+    """
+    if unknown := [rival for rival in rivals if rival not in measured]:
+        raise NopairsError(
+            f"table {name}: rivals {unknown} are not among its methods; add them to both or to none"
+        )
+    references = {} if published is None else published.set_index(["method", "metric"]).to_dict("index")
+    rows = []
+    for metric in metrics:
+        summaries = {method: _summary(one, metric) for method, one in measured.items()}
+        best = style.metric(metric).best(summaries[rival]["mean"] for rival in rivals)
+        rival = next((r for r in rivals if summaries[r]["mean"] == best), "")
+        for method, summary in summaries.items():
+            row = {"table": name, "dataset": dataset, "method": method, "metric": metric, **summary}
+            if rival and method != rival:
+                row |= {"rival": rival, **_difference(measured[method], measured[rival], metric)}
+            if reference := references.get((method, metric)):
+                row |= {"published": reference["value"], "source": reference["source"]}
+            rows.append(row)
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "seeds": "Int64"})
+    order = {method: position for position, method in enumerate(measured)}
+    return table.sort_values("method", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+
+
+def read_published(path: Path, reference: str) -> pd.DataFrame:
+    """Read the published values measured on the dataset `reference`.
+
+    Raises:
+        NopairsError: there are none.
+    """
+    values = pd.read_csv(path, keep_default_na=False, dtype={"value": float})
+    known = sorted(values.dataset.unique())
+    values = values[values.dataset == reference].drop_duplicates(["method", "metric"])
+    if values.empty:
+        raise NopairsError(f"{path}: nothing published for {reference!r}; known: {', '.join(known)}")
+    return values
+
+
+def _summary(measured: Measured, metric: str) -> dict[str, Any]:
+    """Mean, spread, count, interval and note of one method's metric; nan where it was not measured."""
+    notes = [measured.note(metric)]
+    values, whole_set = measured.per_image(metric), measured.set_wide(metric)
+    if values is not None:
+        summary, remarks = _image_summary(measured, values)
+        notes += remarks
+    elif whole_set is not None:
+        mean = {"mean": whole_set["value"].mean(), "std": whole_set["std"].mean()}
+        summary = {**mean, "n": whole_set["n"].iloc[0], "seeds": len(whole_set)}
+    else:
+        return {"mean": np.nan, "note": notes[0] or "not available: not measured"}
+    return {**summary, "note": "; ".join(note for note in notes if note)}
+
+
+def _image_summary(measured: Measured, values: pd.DataFrame) -> tuple[dict[str, Any], list[str]]:
+    scenes = _scenes(measured, values)
+    interval = mean_interval(values.to_numpy(), scenes)
+    summary = {"mean": interval.mean, "std": values.mean().std(), "n": values.shape[1], "seeds": len(values)}
+    notes = []
+    if missing := len(next(iter(measured.images.values()))) - values.shape[1]:
+        notes.append(f"without {missing} images that have no finite value")
+    if len(set(scenes)) < FEWEST_SCENES:
+        notes.append("descriptive: fewer than five scenes")
+    return {**summary, "ci_low": interval.low, "ci_high": interval.high}, notes
+
+
+def _scenes(measured: Measured, values: pd.DataFrame) -> list[str]:
+    return next(iter(measured.images.values())).scene[values.columns].tolist()
+
+
+def _difference(measured: Measured, rival: Measured, metric: str) -> dict[str, float]:
+    """Difference from the rival: with its interval over common images, without one for set-wide measures."""
+    values, others = measured.per_image(metric), rival.per_image(metric)
+    if values is not None and others is not None:
+        common = values.columns.intersection(others.columns)
+        if common.empty:
+            return {}
+        values = values[common]
+        interval = difference_interval(
+            values.to_numpy(), others[common].to_numpy(), _scenes(measured, values)
+        )
+        return {"difference": interval.mean, "difference_low": interval.low, "difference_high": interval.high}
+    whole_set, other_set = measured.set_wide(metric), rival.set_wide(metric)
+    if whole_set is None or other_set is None:
+        return {}
+    return {"difference": whole_set["value"].mean() - other_set["value"].mean()}
