@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +17,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from tqdm import tqdm
 
 from nopairs import __version__, cli
 from nopairs.data.images import load_photo
 from nopairs.errors import NopairsError
+from nopairs.restorers import apply
 from nopairs.restorers.apply import Failure, plan_outputs, restore_files, restore_photo
 
 
@@ -105,6 +110,23 @@ def test_a_model_that_breaks_on_one_photo_restores_the_others(tmp_path: Path) ->
     assert failures[0] == Failure(tmp_path / "in" / "a.png", "RuntimeError: out of memory")
     assert failures[1].path.name == "b.png" and "not finite" in failures[1].reason
     assert tree(tmp_path / "out") == ["c.png"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_counts_photos_by_their_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.png", "b.png"):
+        photo_file(tmp_path / "in" / name)
+    (tmp_path / "in" / "c.png").touch()
+    shown = Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    monkeypatch.setattr(apply, "tqdm", functools.partial(tqdm, mininterval=0))
+    restore_files(Function(), [tmp_path / "in"], tmp_path / "out", tile=13)
+    counts = [float(number) for number in re.findall(r"([\d.]+)/3 photos", shown.getvalue())]
+    assert counts == sorted(counts) and {0.0, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0} <= set(counts)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])

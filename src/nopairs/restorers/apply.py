@@ -77,9 +77,7 @@ def restore_files(model: nn.Module, inputs: Sequence[Path], output: Path, tile: 
 
             try:
                 _restore_file(model, source, target, tile, show)
-            except (
-                Exception
-            ) as error:  # whatever it is, it must not keep the other photos from being restored
+            except Exception as error:  # of whatever kind: it must not keep the others from being restored
                 expected = isinstance(error, NopairsError | OSError)
                 failures.append(
                     Failure(source, str(error) if expected else f"{type(error).__name__}: {error}")
