@@ -94,6 +94,20 @@ def test_lossless_formats_return_the_very_pixels(
     np.testing.assert_array_equal(back, samples)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 9), (9, 1), (3, 3), (4, 4)])
+@pytest.mark.parametrize(("suffix", "dtype", "channels"), LOSSLESS)
+def test_tiny_images(
+    tmp_path: Path, suffix: str, dtype: type, channels: int, height: int, width: int
+) -> None:
+    samples = random_samples(channels, dtype, height, width)
+    options = {"lossless": True, "exact": True} if suffix == ".webp" else {}
+    write(tmp_path / f"in{suffix}", samples, **options)
+    photo = load_photo(tmp_path / f"in{suffix}")
+    assert photo.rgb.shape == (height, width, 3)
+    save_photo(photo, photo.rgb, tmp_path / f"out{suffix}")
+    np.testing.assert_array_equal(read(tmp_path / f"out{suffix}").reshape(samples.shape), samples)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_every_16_bit_level_survives(tmp_path: Path, suffix: str) -> None:
     levels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
@@ -434,6 +448,15 @@ def test_unknown_extra_channels_are_refused(tmp_path: Path, dtype: type, kinds: 
     write(tmp_path / "in.tif", random_samples(3 + len(kinds), dtype), photometric="rgb", extrasamples=kinds)
     with pytest.raises(NopairsError, match="extra channels of kind"):
         load_photo(tmp_path / "in.tif")
+
+
+def test_bmp_with_alpha_is_refused(tmp_path: Path) -> None:
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, 2, 2, 1, 32, 3, 16, 0, 0, 0, 0) + masks + b"BGRs" + bytes(48)
+    content = struct.pack("<2sIHHI", b"BM", 14 + 108 + 16, 0, 0, 14 + 108) + header + bytes(range(16))
+    (tmp_path / "in.bmp").write_bytes(content)
+    with pytest.raises(NopairsError, match="BMP with an alpha channel"):
+        load_photo(tmp_path / "in.bmp")
 
 
 def test_a_name_that_contradicts_the_content_is_refused(tmp_path: Path) -> None:

@@ -169,7 +169,8 @@ def _readable(path: Path) -> Iterator[None]:
             message = f"{path}: more than {MAX_PIXELS // 10**6} megapixels; cut it into parts"
         raise NopairsError(message) from error
     except Exception as error:
-        raise NopairsError(f"{path}: damaged or truncated image ({error}); copy it again") from error
+        detail = " ".join(str(error).split())
+        raise NopairsError(f"{path}: damaged or truncated image ({detail}); copy it again") from error
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
