@@ -1,17 +1,19 @@
 """A small results tree in the workflow's own layout, for the tests of figures and report.
 
 Everything in it is made up from scikit-image's photos and seeded random numbers: it says nothing of a method.
-Run as a script to look at it: ``python tests/report_fixture.py FOLDER``.
+Run as a script to look at a report of it: ``python tests/report_fixture.py FOLDER``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import runpy
 import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -114,10 +116,10 @@ def write(root: Path, *, paired: bool = True) -> Tree:
     tree, rng = Tree(root), np.random.default_rng(0)
     clean = photos()
     degraded = {name: camera_noise(image, 0.6, 1.0, rng) for name, image in clean.items()}
-    methods = [name for name in METHODS if paired or name != "supervised+dncnn"]
+    chosen = [name for name in METHODS if paired or name != "supervised+dncnn"]
     restored = {
         name: {photo: _restore(clean[photo], degraded[photo], *METHODS[name]) for photo in clean}
-        for name in methods
+        for name in chosen
     }
     _save_images(tree.dataset / "test" / "degraded", degraded)
     if paired:
@@ -293,6 +295,59 @@ def _write_run(tree: Tree, rng: np.random.Generator) -> None:
     pd.DataFrame([[0.4, "0:00:00", *"--------"]], columns=columns).to_csv(quick, sep="\t", index=False)
 
 
+def run_script(name: str, *arguments: str | Path) -> int:
+    """Run ``src/<name>.py`` in this process, as from the command line; return its exit status."""
+    script = Path(__file__).parents[1] / "src" / f"{name}.py"
+    with mock.patch.object(sys, "argv", [str(script), *map(str, arguments)]):
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0
+
+
+def methods(tree: Tree) -> list[str]:
+    """The methods that the tree has restored images of, in the table's order."""
+    return [method for method in METHODS if tree.restored(method).exists()]
+
+
+def draw_figures(tree: Tree) -> dict[str, Path]:
+    """Draw all figures by their scripts; return them by the report's names."""
+    figures = {
+        "denoising_plot": tree.figure("denoising"),
+        "comparison/chelsea": tree.figure("comparison"),
+        "noise_patches": tree.figure("noise_patches"),
+        "noise_statistics": tree.figure("noise_statistics"),
+        "losses": tree.figure("losses"),
+    }
+    models = tree.root / "models" / DATASET
+    logs = [f"{p.parent.relative_to(models).as_posix()}={p}" for p in sorted(models.rglob("log.csv"))]
+    sources = [f"{source}={tree.noise(source)}" for source in SOURCES]
+    restored = [f"{method}={tree.restored(method)}" for method in methods(tree)]
+    patches, statistics = figures["noise_patches"], figures["noise_statistics"]
+    comparison = ["--image", "chelsea.png", "--restored", *restored, "--out", figures["comparison/chelsea"]]
+    assert run_script("plot_losses", "--log", *logs, "--out", figures["losses"]) == 0
+    assert (
+        run_script("plot_noise", "--noise", *sources, "--patches", patches, "--statistics", statistics) == 0
+    )
+    assert run_script("plot_comparison", "--dataset-dir", tree.dataset, *comparison) == 0
+    assert run_script("plot_table", "--table", tree.table, "--out", figures["denoising_plot"]) == 0
+    return figures
+
+
+def write_report(tree: Tree, figures: dict[str, Path]) -> Path:
+    """Write the report by its script; return its path."""
+    out = tree.root / "report.html"
+    restored = [f"{DATASET}/{method}={tree.restored(method)}" for method in methods(tree)]
+    arguments = ["--config", tree.root / "config.json", "--table", f"denoising={tree.table}"]
+    arguments += ["--figure", *(f"{name}={path}" for name, path in figures.items())]
+    arguments += ["--dataset-dir", f"{DATASET}={tree.dataset}", "--restored", *restored]
+    arguments += ["--benchmarks", tree.root / "benchmarks", "--rulegraph", tree.root / "rulegraph.dot"]
+    assert run_script("report", *arguments, "--out", out) == 0
+    return out
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]) / "paired")
-    write(Path(sys.argv[1]) / "unpaired", paired=False)
+    for folder, has_pairs in (("paired", True), ("unpaired", False)):
+        written = write(Path(sys.argv[1]) / folder, paired=has_pairs)
+        print(write_report(written, draw_figures(written)))

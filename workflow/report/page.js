@@ -22,7 +22,7 @@ function sortBy(table, headers, column) {
   rows.sort((a, b) => {
     const [x, y] = [key(a), key(b)];
     if (x === "" || y === "") return (x === "") - (y === "");
-    return sign * (header.classList.contains("number") ? Number(x) - Number(y) : x.localeCompare(y));
+    return sign * (header.classList.contains("number") ? Number(x) - Number(y) : (x > y) - (x < y));
   });
   table.tBodies[0].append(...rows);
 }

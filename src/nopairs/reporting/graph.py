@@ -15,7 +15,7 @@ _EDGE = re.compile(r"^\s*(\d+)\s*->\s*(\d+)", re.MULTILINE)
 
 # Pixels. A character of the 13-pixel monospace font is 7.8 wide; the rest is padding.
 _CHARACTER, _PADDING, _HEIGHT, _LAYER, _GAP, _MARGIN = 7.8, 24.0, 30.0, 62.0, 22.0, 8.0
-_SWEEPS = 12
+_SWEEPS = 60
 
 Layers = list[list[str]]
 

@@ -23,7 +23,7 @@ Pixels = NDArray[np.uint8]
 # A page of a few megabytes: so many images a dataset, none larger than so many pixels a side.
 _MAX_IMAGES = 6
 _MAX_SIDE = 512
-_QUALITY = 90
+_QUALITY = 95
 
 
 def slider_images(dataset: Path, restored: Mapping[str, Path]) -> list[dict[str, Any]]:
