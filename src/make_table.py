@@ -38,6 +38,6 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--metrics", nargs="+", required=True, help="columns, in this order")
     parser.add_argument("--published", type=Path, help="CSV of published values")
-    parser.add_argument("--reference", help="dataset of the published values that stand beside ours")
+    parser.add_argument("--reference", help="key of the published values that stand beside ours")
     parser.add_argument("--out-dir", type=Path, required=True, help="gets <table>.csv, .md, .tex and .html")
     sys.exit(errors.run(main, parser))

@@ -1,37 +1,52 @@
-"""Draw one test image, a part of it enlarged as every method restores it, and that part's PSNR."""
+"""Draw test images, each with a part enlarged as every method restores it, and that part's PSNR."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from nopairs import errors
 from nopairs.data.images import read_rgb
+from nopairs.files import atomic_folder
 from nopairs.reporting import style
 from nopairs.reporting.comparison import Box, comparison
-from nopairs.reporting.reading import named_path
+from nopairs.reporting.reading import choose_images, named_path
+
+IMAGES = 3  # drawn where none is named
 
 
 def main(args: argparse.Namespace) -> None:
-    test = args.dataset_dir / "test"
-    truth = test / "clean" / args.image
-    figure = comparison(
-        f"{args.dataset_dir.name}, {Path(args.image).stem}: restored by each method",
-        read_rgb(test / "degraded" / args.image),
-        {method: read_rgb(folder / args.image) for method, folder in args.restored},
+    zoom = Box(*args.zoom) if args.zoom else None
+    with atomic_folder(args.out) as folder:
+        for name in args.image or choose_images(args.dataset_dir, IMAGES):
+            figure = compare(args.dataset_dir, name, dict(args.restored), zoom)
+            style.save(figure, folder / f"{Path(name).stem}.png")
+
+
+def compare(dataset: Path, name: str, restored: Mapping[str, Path], zoom: Box | None) -> Figure:
+    """Draw the test image `name` of a dataset's folder; `restored` holds each method's folder."""
+    truth = dataset / "test" / "clean" / name
+    return comparison(
+        f"{dataset.name}, {Path(name).stem}: restored by each method",
+        read_rgb(dataset / "test" / "degraded" / name),
+        {method: read_rgb(folder / name) for method, folder in restored.items()},
         read_rgb(truth) if truth.exists() else None,
-        Box(*args.zoom) if args.zoom else None,
+        zoom,
     )
-    style.save(figure, args.out)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--dataset-dir", required=True, type=Path, help="folder with test/degraded and perhaps test/clean"
+        "--dataset-dir",
+        required=True,
+        type=Path,
+        help="folder with index.csv, test/degraded and perhaps test/clean",
     )
-    parser.add_argument("--image", required=True, help="file name of the test image")
     parser.add_argument(
         "--restored",
         required=True,
@@ -41,6 +56,9 @@ if __name__ == "__main__":
         help="restored test images",
     )
     parser.add_argument(
+        "--image", nargs="+", metavar="FILE", help=f"test images (default: {IMAGES} of different scenes)"
+    )
+    parser.add_argument(
         "--zoom",
         nargs=3,
         type=int,
@@ -48,6 +66,6 @@ if __name__ == "__main__":
         help="part to enlarge, in pixels (default: where the detail is)",
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="PNG", help="figure; a PDF is written beside it"
+        "--out", required=True, type=Path, metavar="FOLDER", help="gets IMAGE.png and IMAGE.pdf"
     )
     sys.exit(errors.run(main, parser))

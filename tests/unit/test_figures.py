@@ -70,11 +70,12 @@ def test_no_text_hides_another(drawn: dict[str, Figure], name: str) -> None:
 def test_scripts_write_png_and_pdf_and_repeat_their_bytes(tree: Tree, tmp_path: Path) -> None:
     copy = Tree(tmp_path / "copy")
     shutil.copytree(tree.root, copy.root, ignore=shutil.ignore_patterns("figures"))
-    for path in report_fixture.draw_figures(copy).values():
-        first = tree.root / path.relative_to(copy.root)
-        assert path.read_bytes() == first.read_bytes()
-        assert path.with_suffix(".pdf").read_bytes() == first.with_suffix(".pdf").read_bytes()
-    assert not list(copy.root.rglob("*.tmp*"))
+    report_fixture.draw_figures(copy)
+    first, second = (sorted((root / "figures").rglob("*.*")) for root in (tree.root, copy.root))
+    assert [path.relative_to(tree.root) for path in first] == [path.relative_to(copy.root) for path in second]
+    assert [path.suffix for path in first].count(".pdf") == [path.suffix for path in first].count(".png") == 7
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
 
 
 def test_pixels_reach_the_border_of_no_figure(tree: Tree) -> None:
@@ -242,6 +243,27 @@ def test_metric_order_direction_and_precision() -> None:
     assert style.metric("mine").best([1.0, 3.0]) is None
     assert style.metric("swd").precision([0.0252, 0.0086]) == 4
     assert style.metric("fid").precision([23.4]) == 1
+
+
+def test_comparison_script_draws_the_named_image_and_box(tree: Tree, tmp_path: Path) -> None:
+    arguments = [
+        "--dataset-dir",
+        tree.dataset,
+        "--restored",
+        f"nlm={tree.restored('nlm')}",
+        "--image",
+        "rocket.png",
+    ]
+    assert (
+        report_fixture.run_script(
+            "plot_comparison", *arguments, "--zoom", "0", "0", "8", "--out", tmp_path / "a"
+        )
+        == 0
+    )
+    assert report_fixture.run_script("plot_comparison", *arguments, "--out", tmp_path / "b") == 0
+    one, other = ((tmp_path / folder / "rocket.png").read_bytes() for folder in "ab")
+    assert one != other
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["rocket.pdf", "rocket.png"]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def test_page_has_every_part(reports: Reports) -> None:
     page = reports(True).read_text()
     for part in ("results", "compare", "figures", "run", "workflow", "measurement"):
         assert f'id="{part}"' in page
-    assert page.count("<figure>") == 5
+    assert page.count("<figure>") == 7
     for rule in ("train_degradation", "plot_table"):
         assert page.count(rule) >= 2, "in the graph and in the resources"
     assert "restorer: dncnn" in page, "the config as YAML"
@@ -254,7 +254,7 @@ def test_texts_are_valid(path: Path) -> None:
 
 
 def test_caption_of_a_detail_and_of_an_unknown_kind() -> None:
-    assert report.read_caption(CAPTIONS, "comparison/chelsea").title == "Visual comparison: chelsea"
+    assert report.read_caption(CAPTIONS, "comparison/photos/cat").title == "Visual comparison: photos, cat"
     assert report.read_caption(CAPTIONS, "mine") == report.Text("mine", "")
 
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from scipy.ndimage import correlate1d
 
 from nopairs.errors import NopairsError
 
 PATCH = 7
 COARSEST_SIDE = 16
-MOST_PATCHES_PER_IMAGE, PATCHES_PER_SET = 512, 2**15
+MOST_PATCHES_PER_IMAGE, PATCHES_PER_SET = 512, 2**14
 PROJECTIONS = 256
 BOOTSTRAP_PROJECTIONS = (
     32  # the distances along different directions rise and fall together from draw to draw
@@ -99,25 +99,24 @@ def _image_weights(images: int, draws: int, rng: np.random.Generator) -> torch.T
     return torch.from_numpy(np.vstack([np.ones(images), counts]) / images).float()
 
 
-def laplacian_pyramid(image: torch.Tensor, levels: int) -> list[torch.Tensor]:
-    """Split (channel, height, width) into `levels` bands, finest first; the last one is the low-pass rest.
+def laplacian_pyramid(image: np.ndarray, levels: int) -> list[np.ndarray]:
+    """Split float32 (height, width, channel) into `levels` bands, finest first; the last is the low-pass rest.
 
     The 5-tap binomial filter of Burt and Adelson (1983), mirrored at the borders.
     """
     bands = []
     for _ in range(levels - 1):
-        small = _binomial(image)[:, ::2, ::2]
-        spread = torch.zeros_like(image)
-        spread[:, ::2, ::2] = small
+        small = _binomial(image)[::2, ::2]
+        spread = np.zeros_like(image)
+        spread[::2, ::2] = small
         bands.append(image - 4 * _binomial(spread))
         image = small
     return [*bands, image]
 
 
-def _binomial(image: torch.Tensor) -> torch.Tensor:
-    taps = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-    padded = F.pad(image[:, None], (2, 2, 2, 2), mode="reflect")
-    return F.conv2d(F.conv2d(padded, taps[None, None, None]), taps[None, None, :, None])[:, 0]
+def _binomial(image: np.ndarray) -> np.ndarray:
+    taps = np.array([1, 4, 6, 4, 1]) / 16
+    return correlate1d(correlate1d(image, taps, 0, mode="mirror"), taps, 1, mode="mirror")
 
 
 def _descriptors(images: Sequence[np.ndarray], levels: int, seed: int) -> list[torch.Tensor]:
@@ -125,21 +124,20 @@ def _descriptors(images: Sequence[np.ndarray], levels: int, seed: int) -> list[t
     patches = int(np.clip(PATCHES_PER_SET // len(images), 16, MOST_PATCHES_PER_IMAGE))
     stacks: list[list[torch.Tensor]] = [[] for _ in range(levels)]
     for position, image in enumerate(images):
-        pixels = torch.tensor(image).permute(2, 0, 1).float()
-        for level, band in enumerate(laplacian_pyramid(pixels, levels)):
+        for level, band in enumerate(laplacian_pyramid(image.astype(np.float32), levels)):
             stacks[level].append(
                 _random_patches(band, patches, np.random.default_rng([seed, position, level]))
             )
     return [_normalise(torch.stack(stack)) for stack in stacks]
 
 
-def _random_patches(band: torch.Tensor, patches: int, rng: np.random.Generator) -> torch.Tensor:
-    """Cut (patches, 3, 7 * 7) out of (3, height, width)."""
-    _, height, width = band.shape
+def _random_patches(band: np.ndarray, patches: int, rng: np.random.Generator) -> torch.Tensor:
+    """Cut (patches, 3, 7 * 7) out of (height, width, 3)."""
+    height, width, _ = band.shape
     steps = np.arange(PATCH)
     y = rng.integers(height - PATCH + 1, size=(patches, 1)) + steps
     x = rng.integers(width - PATCH + 1, size=(patches, 1)) + steps
-    return band[:, y[:, :, None], x[:, None, :]].permute(1, 0, 2, 3).flatten(2)
+    return torch.from_numpy(band[y[:, :, None], x[:, None, :]]).flatten(1, 2).transpose(1, 2)
 
 
 def _normalise(patches: torch.Tensor) -> torch.Tensor:

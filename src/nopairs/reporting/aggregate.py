@@ -121,17 +121,16 @@ def build_table(
 
 
 def read_published(path: Path, reference: str) -> pd.DataFrame:
-    """Read the published values measured on the dataset `reference`.
+    """Read the published values under the key `reference`, which names a paper's table and dataset.
 
     Raises:
         NopairsError: there are none.
     """
     values = pd.read_csv(path, keep_default_na=False, dtype={"value": float})
-    known = sorted(values.dataset.unique())
-    values = values[values.dataset == reference].drop_duplicates(["method", "metric"])
-    if values.empty:
-        raise NopairsError(f"{path}: nothing published for {reference!r}; known: {', '.join(known)}")
-    return values
+    known = sorted(values.reference.unique())
+    if reference not in known:
+        raise NopairsError(f"{path}: nothing published under {reference!r}; known are {', '.join(known)}")
+    return values[values.reference == reference]
 
 
 def _summary(measured: Measured, metric: str) -> dict[str, Any]:

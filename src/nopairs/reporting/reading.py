@@ -67,3 +67,18 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if frame.empty:
         raise NopairsError(f"{path}: no row in it; make it again")
     return frame
+
+
+def choose_images(dataset: Path, most: int) -> list[str]:
+    """Return up to `most` file names of a dataset's test images, the first of each scene before further ones.
+
+    Raises NopairsError where the dataset has no test image.
+    """
+    index = pd.read_csv(dataset / "index.csv", dtype=str, keep_default_na=False)
+    test = index[(index["role"] == "test") & index["path"].str.startswith("test/degraded/")].sort_values(
+        "path"
+    )
+    if test.empty:
+        raise NopairsError(f"{dataset}: its index has no image below test/degraded; nothing to show")
+    turns = test.assign(turn=test.groupby("scene").cumcount()).sort_values(["turn", "path"])
+    return sorted(Path(path).name for path in turns["path"][:most])

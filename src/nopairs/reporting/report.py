@@ -46,7 +46,7 @@ def read_caption(folder: Path, name: str) -> Text:
     kind, _, detail = name.partition("/")
     path = folder / f"{kind}.rst"
     text = read_text(path) if path.exists() else Text(kind, "")
-    return Text(f"{text.title}: {detail}", text.body) if detail else text
+    return Text(f"{text.title}: {detail.replace('/', ', ')}", text.body) if detail else text
 
 
 @dataclass(frozen=True)
@@ -223,12 +223,18 @@ class Picture:
     height: int
 
 
-def picture(name: str, path: Path, caption: Text) -> Picture:
-    """Read a PNG to be inlined as it is."""
+def pictures(name: str, path: Path, captions: Path) -> list[Picture]:
+    """Read a PNG, or a folder's PNGs under names with theirs, to be inlined as they are."""
+    if path.is_dir():
+        return [
+            one
+            for file in sorted(path.glob("*.png"))
+            for one in pictures(f"{name}/{file.stem}", file, captions)
+        ]
     with Image.open(path) as image:
         width, height = image.size
     address = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-    return Picture(name, caption, address, width, height)
+    return [Picture(name, read_caption(captions, name), address, width, height)]
 
 
 def readable_config(path: Path) -> str:

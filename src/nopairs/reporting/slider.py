@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
 from nopairs.metrics.quality import psnr
+from nopairs.reporting.reading import choose_images
 
 Pixels = NDArray[np.uint8]
 
@@ -34,18 +34,7 @@ def slider_images(dataset: Path, restored: Mapping[str, Path]) -> list[dict[str,
     truth), in the order input, methods, clean. Images of different scenes are preferred. Raises NopairsError
     where a method lacks an image or has it in another size.
     """
-    return [_image(dataset, name, restored) for name in _choose(dataset)]
-
-
-def _choose(dataset: Path) -> list[str]:
-    """Return up to six names of test images, the first of each scene before the second of any."""
-    index = pd.read_csv(dataset / "index.csv", dtype=str)
-    test = index[(index["role"] == "test") & index["path"].str.startswith("test/degraded/")].sort_values(
-        "path"
-    )
-    turn = test.groupby("scene", dropna=False).cumcount()
-    names = [Path(path).name for path in test.assign(turn=turn).sort_values(["turn", "path"])["path"]]
-    return sorted(names[:_MAX_IMAGES])
+    return [_image(dataset, name, restored) for name in choose_images(dataset, _MAX_IMAGES)]
 
 
 def _image(dataset: Path, name: str, restored: Mapping[str, Path]) -> dict[str, Any]:

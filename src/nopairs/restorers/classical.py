@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import bm3d
 import numpy as np
 import pandas as pd
+import torch
 from skimage.restoration import denoise_nl_means
+from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.metrics.quality import psnr
@@ -18,11 +20,21 @@ from nopairs.metrics.quality import psnr
 BM3D_SIDE = 16
 
 
-class ClassicalRestorer(Protocol):
-    """A restorer without training: float32 (height, width, 3) in [0, 1] to the same."""
+class ClassicalRestorer(nn.Module, ABC):
+    """A restorer without weights, which works on one image at a time; as a module it stands in for a trained one."""
 
+    learned = False
+    multiple = 1
+
+    @abstractmethod
     def restore(self, image: np.ndarray) -> np.ndarray:
-        """Return the restored image, clipped to [0, 1]."""
+        """Restore float32 (height, width, 3) in [0, 1]; the result is clipped to [0, 1]."""
+
+    def forward(self, degraded: torch.Tensor) -> torch.Tensor:
+        """Map (batch, 3, H, W) in [0, 1] to the restored images of the same shape, in [0, 1]."""
+        images = degraded.float().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        restored = np.stack([self.restore(image) for image in images])
+        return torch.from_numpy(restored).permute(0, 3, 1, 2).to(degraded)
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,7 @@ class NLMOptions:
         _check_strength("nlm", self.strength)
 
 
-class NLM:
+class NLM(ClassicalRestorer):
     """Non-local means (Buades, Coll, Morel, 2005) by scikit-image: fast mode, on colour patches.
 
     `h = 0.8 * strength`, with `strength` also given as the known noise level whose expected distance between
@@ -47,10 +59,12 @@ class NLM:
     Options = NLMOptions
 
     def __init__(self, options: NLMOptions) -> None:
+        super().__init__()
         self.options = options
+        self.margin = options.patch_distance + options.patch_size
 
     def restore(self, image: np.ndarray) -> np.ndarray:
-        """Restore float32 (height, width, 3) in [0, 1]."""
+        """Restore float32 (height, width, 3) in [0, 1]; the result is clipped to [0, 1]."""
         options = self.options
         restored = denoise_nl_means(
             image,
@@ -79,7 +93,7 @@ class BM3DOptions:
         _check_strength("bm3d", self.strength)
 
 
-class BM3D:
+class BM3D(ClassicalRestorer):
     """Block matching and 3-D filtering in colour (Dabov et al., 2007) by the authors' package, standard
     profile.
 
@@ -87,12 +101,14 @@ class BM3D:
     """
 
     Options = BM3DOptions
+    margin = 64  # two stages, each reaching a block beyond half its search window of 39
 
     def __init__(self, options: BM3DOptions) -> None:
+        super().__init__()
         self.options = options
 
     def restore(self, image: np.ndarray) -> np.ndarray:
-        """Restore float32 (height, width, 3) in [0, 1]."""
+        """Restore float32 (height, width, 3) in [0, 1]; the result is clipped to [0, 1]."""
         height, width = image.shape[:2]
         missing = [(0, max(BM3D_SIDE - side, 0)) for side in (height, width)]
         pixels = np.pad(image.astype(np.float64), [*missing, (0, 0)], mode="symmetric")

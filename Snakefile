@@ -1,0 +1,38 @@
+# nopairs: from unpaired photos to a trained restorer, tables, figures and a report.
+#   snakemake --cores all                  everything that config.yaml describes
+#   snakemake --cores all table_denoising  one table
+#   snakemake --profile slurm all          the same on a cluster
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/degradation.smk"
+include: "workflow/rules/synthesis.smk"
+include: "workflow/rules/restoration.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        [f"results/tables/{table}.csv" for table in TABLES_IN_ALL],
+        "results/report.html",
+
+
+# One short target a table: `snakemake table_denoising`.
+for name in CONFIG["tables"]:
+
+    rule:
+        name:
+            f"table_{name}"
+        localrule: True
+        input:
+            f"results/tables/{name}.csv",

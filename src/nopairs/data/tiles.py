@@ -1,0 +1,95 @@
+"""Training tiles in memory, and random crops of them in one gather: the data loader never starves the step."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nopairs.data.images import read_rgb
+from nopairs.errors import NopairsError
+
+# Above this share of the machine's memory the tiles go to a temporary file that the system pages in as needed.
+MEMORY_SHARE = 0.25
+
+
+def read_tiles(folder: Path) -> tuple[np.ndarray, list[str]]:
+    """Read all PNGs of `folder`, in name order, as uint8 (tiles, height, width, 3), with their names.
+
+    Raises:
+        NopairsError: the folder is empty or its tiles differ in size.
+    """
+    paths = sorted(folder.glob("*.png"))
+    if not paths:
+        raise NopairsError(f"{folder}: no training tiles; run the preprocessing step")
+    shape = (len(paths), *read_rgb(paths[0]).shape)
+    tiles = _allocate(shape)
+
+    def load(item: tuple[int, Path]) -> None:
+        index, path = item
+        tile = read_rgb(path)
+        if tile.shape != shape[1:]:
+            raise NopairsError(f"{path}: {tile.shape[1]}x{tile.shape[0]} pixels, but the other tiles are {shape[2]}x{shape[1]}")
+        tiles[index] = tile
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(load, enumerate(paths)))
+    return tiles, [path.name for path in paths]
+
+
+def _allocate(shape: tuple[int, ...]) -> np.ndarray:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if int(np.prod(shape)) < MEMORY_SHARE * memory:
+        return np.empty(shape, np.uint8)
+    with tempfile.NamedTemporaryFile(prefix="nopairs-tiles-") as file:  # unlinked at once, freed with the array
+        return np.memmap(file.name, np.uint8, "w+", shape=shape)
+
+
+def random_crops(
+    tiles: Sequence[np.ndarray], batch: int, crop: int, rng: np.random.Generator
+) -> tuple[list[torch.Tensor], np.ndarray]:
+    """Draw `batch` random crops with random flips and quarter turns, the same ones from each array of `tiles`.
+
+    Args:
+        tiles: arrays of equal shape, uint8 (tiles, height, width, 3); two of them hold pairs.
+        batch: number of crops.
+        crop: side of a crop in pixels.
+        rng: the only source of randomness.
+
+    Returns:
+        Per array a float32 tensor (batch, 3, crop, crop) in [0, 1], in channels_last memory format; and the tiles' indices.
+
+    Raises:
+        NopairsError: the crop is larger than a tile.
+    """
+    count, height, width, _ = tiles[0].shape
+    if crop > min(height, width):
+        raise NopairsError(f"crop {crop} is larger than the training tiles ({width}x{height}); lower `crop` or raise `tile`")
+    index = rng.integers(count, size=(batch, 1, 1))
+    rows = rng.integers(height - crop + 1, size=(batch, 1)) + _steps(rng, batch, crop)
+    columns = rng.integers(width - crop + 1, size=(batch, 1)) + _steps(rng, batch, crop)
+    turned = rng.random((batch, 1, 1)) < 0.5  # a transposition; with the two flips it makes all eight symmetries
+    y = np.where(turned, rows[:, None, :], rows[:, :, None])
+    x = np.where(turned, columns[:, :, None], columns[:, None, :])
+    return [to_tensor(array[index, y, x]) for array in tiles], index.ravel()
+
+
+def _steps(rng: np.random.Generator, batch: int, crop: int) -> np.ndarray:
+    """Offsets 0..crop-1 a row, reversed in half of the rows."""
+    steps = np.arange(crop)[None]
+    return np.where(rng.random((batch, 1)) < 0.5, steps, steps[:, ::-1])
+
+
+def to_tensor(images: np.ndarray) -> torch.Tensor:
+    """Turn uint8 (batch, H, W, 3) into float32 (batch, 3, H, W) in [0, 1]; the memory stays channels_last."""
+    return torch.from_numpy(np.require(images, requirements="W")).permute(0, 3, 1, 2).float().div_(255)
+
+
+def to_uint8(images: torch.Tensor) -> np.ndarray:
+    """Round float (batch, 3, H, W) in [0, 1] to uint8 (batch, H, W, 3), clipping values outside."""
+    return images.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()

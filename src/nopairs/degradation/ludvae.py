@@ -1,0 +1,225 @@
+"""LUD-VAE: the degradation learned from unpaired images by variational Bayes (`ludvae.md`, section 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
+from nopairs.errors import NopairsError
+
+H_KINDS = ("gaussian_blur", "additive_noise", "identity")
+IMAGE_LATENTS = ("vq", "continuous")
+POSTERIORS = ("free", "normalised")
+NOISE_ENCODER_SEES = ("degraded", "residual")
+# A normalised posterior starts narrow: from the prior's own width a short training never gets to hear the noise through z_n.
+INITIAL_LOG_VARIANCE = -4.0
+
+
+@dataclass(frozen=True)
+class LudVaeOptions:
+    """Options of the model; the defaults are the paper's for SIDD, full size (10 M parameters).
+
+    h: what makes the two domains' image latents alike: gaussian_blur, additive_noise or identity (equation 10, remark 2).
+    blur_size, blur_sigma: taps and sigma of the Gaussian blur.
+    noise_clean, noise_degraded: sigma of the noise that `additive_noise` adds to clean and to degraded images, in [0, 1] units.
+    image_latent: vq (the paper's) or continuous (no quantisation).
+    width: channels of the encoders and decoders.
+    blocks: residual blocks in each of them.
+    stride: pixels a side that share a vector of the finer latent; the coarser one has twice that.
+    codes, code_width: size of the two codebooks.
+    noise_width: channels of the degradation latent, at each of its two levels.
+    posterior: of z_n: free (the paper); or normalised, each channel's aggregate over a batch having mean 0 and variance 1 by
+        construction, as the prior has, where a short training would leave the decoder tuned to another scale.
+    noise_encoder_sees: what z_n is inferred from: the degraded image (the paper) or its residual, degraded - D(z).
+    kl_weight: final weight of the KL term (iteration / 5e8 is 4e-4 after the paper's 200k iterations).
+    kl_ramp: share of the training over which that weight grows linearly from 0; 1 in the paper.
+    commitment: weight of the commitment loss.
+    shared_gradient: whether the degraded half also trains the image encoder and decoder (the paper) or only the degradation's.
+    """
+
+    h: str = "gaussian_blur"
+    blur_size: int = 21
+    blur_sigma: float = 10.0
+    noise_clean: float = 0.0
+    noise_degraded: float = 0.0
+    image_latent: str = "vq"
+    width: int = 256
+    blocks: int = 2
+    stride: int = 4
+    codes: int = 512
+    code_width: int = 64
+    noise_width: int = 64
+    posterior: str = "free"
+    noise_encoder_sees: str = "degraded"
+    kl_weight: float = 4e-4
+    kl_ramp: float = 1.0
+    commitment: float = 0.25
+    shared_gradient: bool = True
+
+    def __post_init__(self) -> None:
+        choices = {"h": H_KINDS, "image_latent": IMAGE_LATENTS, "noise_encoder_sees": NOISE_ENCODER_SEES, "posterior": POSTERIORS}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise NopairsError(f"ludvae: {name} {getattr(self, name)!r} is unknown; take one of {', '.join(known)}")
+        if self.stride not in (1, 2, 4, 8):
+            raise NopairsError(f"ludvae: stride {self.stride} must be 1, 2, 4 or 8")
+        if not 0 < self.kl_ramp <= 1:
+            raise NopairsError(f"ludvae: kl_ramp {self.kl_ramp} must be within (0, 1]")
+        if self.blur_size % 2 == 0 or self.blur_sigma <= 0:
+            raise NopairsError(f"ludvae: blur_size {self.blur_size} must be odd and blur_sigma {self.blur_sigma} positive")
+
+
+def gaussian_kernel(size: int, sigma: float) -> torch.Tensor:
+    """Return the `size` taps of a Gaussian, renormalised to sum 1."""
+    offsets = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
+    taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    return taps / taps.sum()
+
+
+def gaussian_blur(images: torch.Tensor, size: int, sigma: float) -> torch.Tensor:
+    """Blur (batch, channels, H, W) with a truncated, renormalised Gaussian; borders are reflected."""
+    channels = images.shape[1]
+    taps = gaussian_kernel(size, sigma).to(images)
+    half = size // 2
+    images = F.pad(images, (half, half, half, half), mode="reflect")
+    images = F.conv2d(images, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
+    return F.conv2d(images, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def kl_to_standard_normal(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Return KL(N(mean, exp(log_variance)) || N(0, I)), summed over all elements."""
+    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
+
+
+class Hierarchy(nn.Module):
+    """Two levels of features of an image, the finer one told of the coarser one's latent, as in VQ-VAE-2."""
+
+    def __init__(self, options: LudVaeOptions, latent: int, parameters: int) -> None:
+        """`latent` channels a level; `parameters` channels that describe them (equal, or twice as many for a Gaussian)."""
+        super().__init__()
+        width, blocks = options.width, options.blocks
+        self.fine = encoder(3, width, blocks, options.stride.bit_length() - 1)
+        self.coarse = encoder(width, width, blocks, 1)
+        self.to_coarse = nn.Conv2d(width, parameters, 1)
+        self.from_coarse = decoder(latent, width, width, blocks, 1)
+        self.to_fine = nn.Conv2d(2 * width, parameters, 1)
+
+    def features(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the finer features and the description of the coarser latent."""
+        fine = self.fine(image)
+        return fine, self.to_coarse(self.coarse(fine))
+
+    def describe_fine(self, fine: torch.Tensor, coarse_latent: torch.Tensor) -> torch.Tensor:
+        """Return the description of the finer latent, given the coarser one."""
+        return self.to_fine(torch.cat([fine, self.from_coarse(coarse_latent)], 1))
+
+
+class LudVae(nn.Module):
+    """The network of figure 4: image latent z from h(image), degradation latent z_n from the degraded image.
+
+    The degraded image is the image decoder's output plus the noise decoder's, which sees both latents.
+    """
+
+    Options = LudVaeOptions
+    MODES = ("method3", "difference", "method2")
+    learned = True
+
+    def __init__(self, options: LudVaeOptions) -> None:
+        super().__init__()
+        self.options = options
+        width, blocks = options.width, options.blocks
+        doublings = options.stride.bit_length() - 1
+        self.image_encoder = Hierarchy(options, options.code_width, options.code_width)
+        self.noise_encoder = Hierarchy(options, options.noise_width, 2 * options.noise_width)
+        self.quantise_coarse = VectorQuantiser(options.codes, options.code_width)
+        self.quantise_fine = VectorQuantiser(options.codes, options.code_width)
+        self.image_decoder = decoder(2 * options.code_width, width, 3, blocks, doublings)
+        self.noise_decoder = decoder(2 * (options.code_width + options.noise_width), width, 3, blocks, doublings)
+        self.multiple = 2 * options.stride
+
+    def h(self, images: torch.Tensor, degraded: bool, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Bring an image of either domain to what both have in common (equation 10)."""
+        options = self.options
+        if options.h == "gaussian_blur":
+            return gaussian_blur(images, options.blur_size, options.blur_sigma)
+        if options.h == "additive_noise":
+            sigma = options.noise_degraded if degraded else options.noise_clean
+            return images + sigma * torch.randn(images.shape, generator=generator).to(images)
+        return images
+
+    def image_latent(self, h_image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Infer z from h(image): both levels at the finer resolution (batch, 2 code_width, H/stride, W/stride); commitment loss."""
+        fine, coarse = self.image_encoder.features(h_image)
+        coarse, loss_coarse = self._quantise(self.quantise_coarse, coarse)
+        fine, loss_fine = self._quantise(self.quantise_fine, self.image_encoder.describe_fine(fine, coarse))
+        return torch.cat([F.interpolate(coarse, scale_factor=2), fine], 1), loss_coarse + loss_fine
+
+    def _quantise(self, quantiser: VectorQuantiser, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return quantiser(z) if self.options.image_latent == "vq" else (z, z.new_zeros(()))
+
+    def noise_latent(self, degraded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Infer z_n from the degraded image by reparameterisation: both levels at the finer resolution; the summed KL."""
+        fine, coarse = self.noise_encoder.features(degraded)
+        coarse, kl_coarse = self._draw(coarse)
+        fine, kl_fine = self._draw(self.noise_encoder.describe_fine(fine, coarse))
+        return torch.cat([F.interpolate(coarse, scale_factor=2), fine], 1), kl_coarse + kl_fine
+
+    def _draw(self, description: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw from the posterior that `description` holds; return the sample and its KL to N(0, I)."""
+        mean, raw = description.float().chunk(2, 1)
+        if self.options.posterior == "free":
+            log_variance = raw.clamp(-14, 6)
+        else:
+            log_variance = F.logsigmoid(raw + INITIAL_LOG_VARIANCE)
+            mean = F.batch_norm(mean, None, None, training=True) * torch.sqrt(1 - log_variance.exp())
+        sample = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        return sample, kl_to_standard_normal(mean, log_variance)
+
+    def prior_noise_latent(self, z: torch.Tensor, strength: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Draw z_n ~ N(0, t^2 I) for image latents z, one t an image."""
+        batch, _, height, width = z.shape
+        size = self.options.noise_width
+        coarse = torch.randn(batch, size, height // 2, width // 2, generator=generator)
+        fine = torch.randn(batch, size, height, width, generator=generator)
+        z_n = torch.cat([F.interpolate(coarse, scale_factor=2), fine], 1).to(z.device)
+        return strength.view(-1, 1, 1, 1) * z_n
+
+    def make_pairs(
+        self, clean: torch.Tensor, degraded: torch.Tensor, mode: str, strength: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Make pairs (section 3.3); sides of any size are reflect-padded to a multiple and cropped back.
+
+        method3: (x, D(z, z_n)) with z inferred from the clean x and z_n drawn with standard deviation t (`strength`).
+        difference: (x, x + D(z, z_n) - D(z)): as method 3 without the image decoder's own error (`docs/decisions.md`).
+        method2: (D(z), y) with z inferred from the degraded y; nothing is drawn.
+        """
+        source = degraded if mode == "method2" else clean
+        height, width = source.shape[2:]
+        padded = F.pad(source, (0, -width % self.multiple, 0, -height % self.multiple), mode="reflect")
+        z, _ = self.image_latent(self.h(padded, degraded=mode == "method2", generator=generator))
+        if mode == "method2":
+            return self.image_decoder(z)[..., :height, :width], degraded
+        z_n = self.prior_noise_latent(z, strength, generator)
+        noise = self.noise_decoder(torch.cat([z, z_n], 1)).float()
+        image = padded if mode == "difference" else self.image_decoder(z).float()
+        return clean, (image + noise)[..., :height, :width]
+
+    def losses(self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the negative objective of proposition 1 (equation 9) and its parts, for a batch from each domain."""
+        z, commitment_clean = self.image_latent(self.h(clean, degraded=False))
+        clean_mse = F.mse_loss(self.image_decoder(z).float(), clean)
+        with torch.set_grad_enabled(self.options.shared_gradient and torch.is_grad_enabled()):
+            z, commitment_degraded = self.image_latent(self.h(degraded, degraded=True))
+            image = self.image_decoder(z)
+        seen = degraded - image.float().detach() if self.options.noise_encoder_sees == "residual" else degraded
+        z_n, kl = self.noise_latent(seen)
+        degraded_mse = F.mse_loss((image + self.noise_decoder(torch.cat([z, z_n], 1))).float(), degraded)
+        kl = kl / degraded.numel()
+        commitment = commitment_clean + commitment_degraded
+        kl_weight = self.options.kl_weight * min(1.0, progress / self.options.kl_ramp)
+        loss = clean_mse + degraded_mse + self.options.commitment * commitment + kl_weight * kl
+        return {"loss": loss, "clean_mse": clean_mse, "degraded_mse": degraded_mse, "kl": kl, "commitment": commitment}

@@ -1,0 +1,86 @@
+"""Synthetic pairs: a degradation model applied to training tiles, written once and read many times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from nopairs.data.tiles import read_tiles, to_tensor, to_uint8
+from nopairs.errors import NopairsError
+from nopairs.training.hardware import autocast
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How pairs are sampled.
+
+    mode: which of the model's ways of making pairs (its `MODES`); the first one by default.
+    strength: each image's strength is drawn uniformly from this range: sigma for AWGN, the noise level t for LUD-VAE.
+    candidates: ranges to choose `strength` from on the dataset's validation pairs; where it has none, `strength` stands.
+    copies: samples of each clean tile.
+    precision: auto takes bfloat16 where the hardware computes in it.
+    """
+
+    mode: str = ""
+    strength: tuple[float, float] = (1.0, 1.0)
+    candidates: tuple[tuple[float, float], ...] = ()
+    copies: int = 8
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        for low, high in (self.strength, *self.candidates):
+            if not 0 <= low <= high:
+                raise NopairsError(f"sampling: strength [{low}, {high}] must be a range [low, high] with 0 <= low <= high")
+        if self.copies < 1:
+            raise NopairsError(f"sampling: copies is {self.copies}; it must be at least 1")
+
+
+@torch.inference_mode()
+def sample_pairs(
+    model: nn.Module, sources: dict[str, np.ndarray], options: SamplingOptions, strength: tuple[float, float], seed: int, batch: int = 16
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sample `copies` pairs of each source tile.
+
+    Args:
+        model: a degradation model.
+        sources: what the model makes pairs from: `clean`, `degraded` or both (then tile by tile), uint8 (tiles, H, W, 3).
+        options: how to sample.
+        strength: range of the strength.
+        seed: of the strengths and the noise.
+        batch: tiles at a time.
+
+    Returns:
+        Clean and degraded tiles, uint8 (tiles * copies, H, W, 3), a tile's copies side by side.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    count = len(next(iter(sources.values())))
+    low, high = strength
+    made: list[list[np.ndarray]] = [[], []]
+    for _ in range(options.copies):
+        for start in range(0, count, batch):
+            tiles = {side: to_tensor(array[start : start + batch]).to(device) for side, array in sources.items()}
+            size = len(next(iter(tiles.values())))
+            level = (low + (high - low) * torch.rand(size, generator=generator)).to(device)
+            with autocast(device, options.precision):
+                pair = model.make_pairs(tiles.get("clean"), tiles.get("degraded"), options.mode, level, generator)
+            for side, images in zip(made, pair, strict=True):
+                side.append(to_uint8(images))
+    clean, noisy = (_copies_side_by_side(np.concatenate(side), options.copies) for side in made)
+    return clean, noisy
+
+
+def _copies_side_by_side(tiles: np.ndarray, copies: int) -> np.ndarray:
+    return tiles.reshape(copies, -1, *tiles.shape[1:]).swapaxes(0, 1).reshape(tiles.shape)
+
+
+def read_sources(dataset: Path, kind: str, mode: str) -> dict[str, np.ndarray]:
+    """Read the tiles that a mode makes pairs from: the clean ones, for method 2 the degraded ones, or the real pairs."""
+    if kind == "real_pairs":
+        return {side: read_tiles(dataset / "pairs" / side)[0] for side in ("clean", "degraded")}
+    side = "degraded" if mode == "method2" else "clean"
+    return {side: read_tiles(dataset / side)[0]}

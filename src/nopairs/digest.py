@@ -1,0 +1,52 @@
+"""Digests of code: what makes a job's result old when a module that it imports has changed."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+SOURCE = Path(__file__).resolve().parent.parent
+
+
+def code_digest(*files: str | Path) -> str:
+    """Return a digest of Python files and of every nopairs module that they import, directly or not.
+
+    Comments, docstrings and layout do not count: only the syntax tree does. `files` are relative to the source folder.
+    """
+    seen: dict[Path, str] = {}
+    waiting = [SOURCE / file for file in files]
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        tree = ast.parse(file.read_text())
+        waiting += _imported(tree)
+        seen[file] = ast.dump(_without_docstrings(tree))
+    text = "\n".join(f"{file.relative_to(SOURCE)} {seen[file]}" for file in sorted(seen))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def module_file(module: str) -> str:
+    """Return a module's file relative to the source folder."""
+    return module.replace(".", "/") + ".py"
+
+
+def _imported(tree: ast.AST) -> Iterator[Path]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nopairs":
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names if alias.name.split(".")[0] == "nopairs"]
+        else:
+            continue
+        files = (SOURCE / module_file(name) for name in names)
+        yield from (file for file in files if file.is_file())
+
+
+def _without_docstrings(tree: ast.AST) -> ast.AST:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+    return tree

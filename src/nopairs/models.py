@@ -1,0 +1,75 @@
+"""The one way to save and to load a model: `model.safetensors` beside `model.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from nopairs import __version__, registry
+from nopairs.errors import NopairsError
+from nopairs.files import atomic_file, read_json, write_json
+from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
+
+WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
+FAMILIES = {"degradation": registry.DEGRADATIONS, "restorer": registry.RESTORERS}
+
+
+def make(family: str, kind: str, options: dict[str, Any]) -> nn.Module:
+    """Build the `kind` of a `family` (degradation or restorer) with untrained weights."""
+    made = registry.find(FAMILIES[family], kind)
+    return made(make_options(made.Options, kind, options))
+
+
+def make_options(options_class: Any, kind: str, options: dict[str, Any]) -> Any:
+    """Build an options dataclass, lists becoming tuples; raises NopairsError for an unknown option."""
+    known = {field.name for field in dataclasses.fields(options_class)}
+    for name in options:
+        if name not in known:
+            raise NopairsError(f"{kind}: unknown option {name!r}; {registry.suggest(name, known)}")
+    return options_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
+
+
+def save_model(
+    folder: Path, family: str, kind: str, options: dict[str, Any], weights: dict[str, torch.Tensor], facts: dict[str, Any]
+) -> None:
+    """Write a model; `facts` (seed, steps, data hash, wall time ...) go into model.json.
+
+    The description is written last: a folder with a model.json holds whole weights.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_file(folder / WEIGHTS) as temporary:
+        save_file({key: value.contiguous() for key, value in weights.items()}, temporary)
+    write_json(folder / DESCRIPTION, {"family": family, "kind": kind, "options": options, "nopairs": __version__, **facts})
+
+
+def load_model(folder: Path) -> nn.Module:
+    """Load a model that `save_model` wrote, in evaluation mode.
+
+    Raises:
+        NopairsError: no model there, or its weights and description do not fit.
+    """
+    if not (folder / DESCRIPTION).is_file():
+        raise NopairsError(f"{folder}: no {DESCRIPTION} there; name the folder of a trained model, such as results/models/photos/...")
+    description = read_json(folder / DESCRIPTION)
+    network = make(description["family"], description["kind"], description["options"])
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise NopairsError(f"{folder / WEIGHTS}: not the weights of this {description['kind']} ({error}); train it again") from None
+    return network.eval()
+
+
+def load_restorer(path: Path) -> nn.Module:
+    """Load a restorer from a trained model's folder or .safetensors, or from any weight file that spandrel recognises."""
+    path = Path(path)
+    if path.name == WEIGHTS and (path.parent / DESCRIPTION).is_file():
+        path = path.parent
+    if path.is_dir():
+        return load_model(path)
+    return Pretrained(PretrainedOptions(str(path))).eval()

@@ -1,0 +1,43 @@
+"""Every method by name. A new method is a module, a line here, and an entry in the config."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from typing import Any
+
+from nopairs.errors import NopairsError
+
+DEGRADATIONS = {
+    "awgn": "nopairs.degradation.awgn:Awgn",
+    "ludvae": "nopairs.degradation.ludvae:LudVae",
+    "real_pairs": "nopairs.degradation.real_pairs:RealPairs",
+}
+RESTORERS = {
+    "identity": "nopairs.restorers.identity:Identity",
+    "nlm": "nopairs.restorers.classical:NLM",
+    "bm3d": "nopairs.restorers.classical:BM3D",
+    "dncnn": "nopairs.restorers.dncnn:DnCNN",
+    "pretrained": "nopairs.restorers.pretrained:Pretrained",
+}
+
+
+def find(registry: dict[str, str], kind: str) -> Any:
+    """Import and return the class that `registry` has under `kind`; raises NopairsError for an unknown one."""
+    if kind not in registry:
+        raise NopairsError(f"unknown kind {kind!r}; {suggest(kind, registry)}")
+    module, name = registry[kind].split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def module_of(registry: dict[str, str], kind: str) -> str:
+    """Return the dotted name of the module that implements `kind`."""
+    return registry[kind].split(":")[0]
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return "did you mean ...?" for the nearest known word, or the list of all."""
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"

@@ -1,0 +1,65 @@
+"""DnCNN: a plain convolutional network that predicts the noise (Zhang et al., 2017)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nopairs.errors import NopairsError
+
+
+@dataclass(frozen=True)
+class DnCNNOptions:
+    """Size of the network: 17 or 20 layers of 64 channels with batch normalisation in the papers.
+
+    Short trainings of small networks do without `batch_norm`: the running statistics then lag behind the weights.
+    """
+
+    depth: int = 17
+    width: int = 64
+    batch_norm: bool = True
+
+    def __post_init__(self) -> None:
+        if self.depth < 2 or self.width < 1:
+            raise NopairsError(f"dncnn: depth {self.depth} and width {self.width} must be at least 2 and 1")
+
+
+class DnCNN(nn.Module):
+    """Restores by subtracting the predicted noise. Keys and layout are those of the published LUD-VAE weights."""
+
+    Options = DnCNNOptions
+    learned = True
+    multiple = 1
+
+    def __init__(self, options: DnCNNOptions) -> None:
+        super().__init__()
+        width = options.width
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU(inplace=True)]
+        for _ in range(options.depth - 2):
+            norm = [nn.BatchNorm2d(width)] if options.batch_norm else []
+            layers += [nn.Conv2d(width, width, 3, padding=1), *norm, nn.ReLU(inplace=True)]
+        self.model = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1))
+        self.margin = options.depth
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """He's initialisation: with torch's default a deep network without normalisation starts, and stays, at zero output.
+
+        The last layer starts near zero, so that training begins close to the identity.
+        """
+        convolutions = [layer for layer in self.model if isinstance(layer, nn.Conv2d)]
+        for layer in convolutions:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        convolutions[-1].weight.data.mul_(0.1)
+
+    def forward(self, degraded: torch.Tensor) -> torch.Tensor:
+        """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""
+        return degraded - self.model(degraded)
+
+    def losses(self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the mean squared error of the restored image."""
+        return {"loss": F.mse_loss(self(degraded).float(), clean)}

@@ -1,0 +1,271 @@
+"""The one training loop: seeded, resumable bit for bit, atomic, validated, logged.
+
+Everything random in a step is drawn from the pair (seed, step): the data position and the random state need no saving, and a run
+that is killed and resumed sees the same batches and the same noise as one that was not.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from nopairs.errors import NopairsError
+from nopairs.files import atomic_file
+from nopairs.training.hardware import autocast
+from nopairs.training.options import TrainingOptions
+from nopairs.training.schedule import learning_rate
+
+# Exit status of a run that was asked to stop and has saved its state (EX_TEMPFAIL of sysexits.h): start it again.
+STOPPED = 75
+Batch = dict[str, torch.Tensor]
+
+
+class Learner(Protocol):
+    """A network that knows what it minimises (besides being an nn.Module)."""
+
+    def losses(self, progress: float, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return scalars, `loss` being the one to minimise; runs under autocast. `progress` goes from 0 to 1."""
+
+
+class Data(Protocol):
+    """Where batches come from, and how a network is validated."""
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Draw one batch, float32 on the CPU: the keyword arguments of the learner's `losses`."""
+
+    def describe(self) -> str:
+        """Name the files that the latest batch was cut from, for error messages."""
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return validation measures; the first one is the one to maximise. Called only with `validate_every`."""
+
+
+@dataclass
+class State:
+    """Everything that a resumed run needs, apart from network and data."""
+
+    fingerprint: str
+    step: int = 0
+    best: float = -math.inf
+    best_step: int = 0
+    seconds: float = 0.0
+    log: list[dict[str, float]] = field(default_factory=list)
+    network: dict[str, Any] = field(default_factory=dict)
+    average: dict[str, Any] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
+    optimiser: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished training: the weights to keep, and what the model's description says of it."""
+
+    weights: dict[str, torch.Tensor]
+    steps: int
+    best_step: int
+    best: float | None
+    seconds: float
+
+
+class Trainer:
+    """Trains a network in one folder; the folder holds `log.csv` and, until it is done, `training_state.pt`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: Data,
+        options: TrainingOptions,
+        folder: Path,
+        *,
+        seed: int,
+        device: torch.device,
+        fingerprint: str,
+    ) -> None:
+        """`network` is a `Learner`; `fingerprint` names configuration and data: a state that another one left is not resumed."""
+        self.data, self.options, self.folder, self.seed, self.device = data, options, folder, seed, device
+        folder.mkdir(parents=True, exist_ok=True)
+        self.state_file = folder / "training_state.pt"
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).eval() if options.ema else self.network
+        self.losses = torch.compile(self.network.losses) if options.compile else self.network.losses
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=options.lr, fused=True)
+        self.state = State(fingerprint)
+        self._stop = False
+
+    def run(self) -> Result:
+        """Train to the last step, resuming where a state was left; returns the weights to keep.
+
+        Raises:
+            NopairsError: the loss is not finite.
+            SystemExit: with status STOPPED, after SIGTERM or SIGUSR1 and a saved state.
+        """
+        self._resume()
+        previous = {name: signal.signal(name, self._ask_to_stop) for name in (signal.SIGTERM, signal.SIGUSR1)}
+        started, saved = time.monotonic() - self.state.seconds, time.monotonic()
+        try:
+            with Progress(self.folder.name, self.options.steps, self.state.step) as progress:
+                while self.state.step < self.options.steps:
+                    losses = self._step()
+                    self.state.seconds = time.monotonic() - started
+                    self._record(losses, progress)
+                    if self._stop:
+                        self._save()
+                        sys.exit(STOPPED)
+                    if time.monotonic() - saved > self.options.save_every:
+                        self._save()
+                        saved = time.monotonic()
+        finally:
+            for name, handler in previous.items():
+                signal.signal(name, handler)
+        return self._finish()
+
+    def _step(self) -> dict[str, torch.Tensor]:
+        step, options = self.state.step, self.options
+        batch = self.data.batch(np.random.default_rng([self.seed, step]))
+        batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        torch.manual_seed(self.seed * 1_000_003 + step)
+        self.network.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(options, step)
+        with autocast(self.device, options.precision):
+            losses = self.losses(step / options.steps, **batch)
+        if self.device.type == "cpu" or step % options.log_every == 0:  # on a GPU reading the loss would stall every step
+            self._refuse_non_finite(losses)
+        self.optimiser.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        if options.clip:
+            nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
+        self.optimiser.step()
+        if options.ema:
+            update_average(self.average, self.network, min(options.ema, (1 + step) / (10 + step)))
+        self.state.step = step + 1
+        return losses
+
+    def _refuse_non_finite(self, losses: dict[str, torch.Tensor]) -> None:
+        values = {name: float(value.detach()) for name, value in losses.items()}
+        if all(map(math.isfinite, values.values())):
+            return
+        saved = f"the last good state is in {self.state_file}" if self.state_file.exists() else "no state was saved yet"
+        raise NopairsError(
+            f"{self.folder}: the loss is not finite at step {self.state.step} ({values}); batch: {self.data.describe()}; "
+            f"{saved}; lower `lr`, set `clip`, or train with `precision: float32`"
+        )
+
+    def _record(self, losses: dict[str, torch.Tensor], progress: Progress) -> None:
+        step, options = self.state.step, self.options
+        validate = options.validate_every and (step % options.validate_every == 0 or step == options.steps)
+        if not (validate or step % options.log_every == 0 or step == options.steps):
+            progress.show(step)
+            return
+        row = {name: float(value.detach()) for name, value in losses.items()}
+        if validate:
+            measures = self.data.validate(self.average.eval())
+            row |= {f"val_{name}": value for name, value in measures.items()}
+            self._keep_best(next(iter(measures.values())))
+        fixed = {"step": step, "loss": row.pop("loss"), "lr": self.optimiser.param_groups[0]["lr"], "seconds": self.state.seconds}
+        self.state.log.append({**fixed, **row})
+        progress.show(step, loss=fixed["loss"], **row)
+
+    def _keep_best(self, value: float) -> None:
+        if value > self.state.best:
+            self.state.best, self.state.best_step = value, self.state.step
+            self.state.chosen = {key: tensor.detach().cpu().clone() for key, tensor in self.average.state_dict().items()}
+
+    def _ask_to_stop(self, *_: object) -> None:
+        self._stop = True
+
+    def _save(self) -> None:
+        self.state.network, self.state.average = self.network.state_dict(), self.average.state_dict()
+        self.state.optimiser = self.optimiser.state_dict()
+        with atomic_file(self.state_file) as temporary:
+            torch.save(vars(self.state), temporary)
+        self._write_log()
+
+    def _resume(self) -> None:
+        if not self.state_file.exists():
+            return
+        saved = State(**torch.load(self.state_file, map_location=self.device, weights_only=True))
+        if saved.fingerprint != self.state.fingerprint:
+            return
+        self.state = saved
+        self.network.load_state_dict(saved.network)
+        self.average.load_state_dict(saved.average)
+        self.optimiser.load_state_dict(saved.optimiser)
+
+    def _write_log(self) -> None:
+        with atomic_file(self.folder / "log.csv") as temporary:
+            pd.DataFrame(self.state.log).to_csv(temporary, index=False)
+
+    def _finish(self) -> Result:
+        self._write_log()
+        weights = self.state.chosen or {key: value.detach().cpu() for key, value in self.average.state_dict().items()}
+        best = self.state.best if self.state.chosen else None
+        return Result(weights, self.state.step, self.state.best_step or self.state.step, best, self.state.seconds)
+
+    def forget(self) -> None:
+        """Delete the training state; to be called once the weights are saved."""
+        self.state_file.unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move `average` towards `network`: average <- decay * average + (1 - decay) * network; buffers are copied."""
+    torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in network.parameters()], 1 - decay)
+    for mine, theirs in zip(average.buffers(), network.buffers(), strict=True):
+        mine.copy_(theirs)
+
+
+class Progress:
+    """A progress bar on a terminal; elsewhere one line a minute."""
+
+    def __init__(self, name: str, total: int, start: int) -> None:
+        terminal = sys.stderr.isatty()
+        interval = 0.1 if terminal else 60.0
+        self._bar = tqdm(
+            total=total, initial=start, desc=name, mininterval=interval, maxinterval=interval, ascii=not terminal,
+            dynamic_ncols=terminal, ncols=None if terminal else 100, file=_LineWriter() if not terminal else None, unit="step",
+        )
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, step: int, **values: float) -> None:
+        """Advance to `step`, showing `loss` and validation measures when they are given."""
+        shown = {key: f"{value:.4g}" for key, value in values.items() if key == "loss" or key.startswith("val_")}
+        if shown:
+            self._bar.set_postfix(shown, refresh=False)
+        self._bar.update(step - self._bar.n)
+
+
+class _LineWriter:
+    """Turns the carriage returns of a progress bar into lines, for logs."""
+
+    def write(self, text: str) -> None:
+        text = text.strip("\r\n ")
+        if text:
+            print(text, file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def set_threads(count: int) -> None:
+    """Fix the number of CPU threads (results repeat bit for bit only for an equal number)."""
+    torch.set_num_threads(count)
+    os.environ["OMP_NUM_THREADS"] = str(count)

@@ -1,0 +1,55 @@
+"""From the command line of a training script to a saved model."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import yaml
+
+from nopairs.models import make, make_options, save_model
+from nopairs.training.hardware import pick_device
+from nopairs.training.loop import Data, Trainer
+from nopairs.training.options import TrainingOptions
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every training script takes."""
+    parser.add_argument("--entry", required=True, help="the method's config entry (kind, options, training), as YAML or JSON")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model")
+
+
+def train_and_save(family: str, args: argparse.Namespace, make_data: Callable[[TrainingOptions], Data]) -> None:
+    """Train the model that `args.entry` describes and save it with its facts into `args.out`."""
+    torch.set_num_threads(args.threads)
+    entry = yaml.safe_load(args.entry)
+    options = make_options(TrainingOptions, "training", entry["training"])
+    data = make_data(options)
+    torch.manual_seed(args.seed)
+    network = make(family, entry["kind"], entry.get("options", {}))
+    device = pick_device(args.device)
+    data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
+    config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()
+    trainer = Trainer(network, data, options, args.out, seed=args.seed, device=device, fingerprint=config_hash + data_hash)
+    result = trainer.run()
+    facts = {
+        "training": entry["training"],
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "seed": args.seed,
+        "steps": result.steps,
+        "chosen_step": result.best_step,
+        "chosen_val": result.best,
+        "seconds": round(result.seconds, 1),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {args.threads} threads",
+        "config_sha256": config_hash,
+        "data_sha256": data_hash,
+    }
+    save_model(args.out, family, entry["kind"], entry.get("options", {}), result.weights, facts)
+    trainer.forget()

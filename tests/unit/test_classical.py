@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from nopairs.errors import NopairsError
+from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, NLMOptions, choose_strength
+
+SIGMA = 0.1
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    clean = (data.astronaut()[80:144, 180:260] / 255).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, SIGMA, clean.shape)
+    return clean, np.clip(clean + noise, 0, 1).astype(np.float32)
+
+
+def error(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.mean((a - b) ** 2))
+
+
+@pytest.mark.parametrize(
+    "restorer, gain",
+    [(NLM(NLMOptions(SIGMA)), 2.0), (BM3D(BM3DOptions(SIGMA)), 3.0), (BM3D(BM3DOptions(SIGMA, True)), 3.0)],
+)
+def test_removes_white_noise_repeatably(
+    restorer: NLM | BM3D, gain: float, pair: tuple[np.ndarray, np.ndarray]
+) -> None:
+    clean, noisy = pair
+    restored = restorer.restore(noisy)
+    assert restored.shape == noisy.shape and restored.dtype == np.float32
+    assert restored.min() >= 0 and restored.max() <= 1
+    assert error(noisy, clean) > gain * error(restored, clean)
+    np.testing.assert_array_equal(restored, restorer.restore(noisy))
+
+
+def test_stands_in_for_a_trained_module(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    restorer = NLM(NLMOptions(SIGMA))
+    batch = torch.from_numpy(np.stack([pair[1], pair[0]])).permute(0, 3, 1, 2)
+    restored = restorer.eval()(batch)
+    assert restored.shape == batch.shape and restored.dtype == batch.dtype and not restorer.state_dict()
+    for image, result in zip(pair[::-1], restored, strict=True):
+        np.testing.assert_array_equal(result.permute(1, 2, 0).numpy(), restorer.restore(image))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (9, 40), (3, 5)])
+def test_bm3d_takes_small_images(size: tuple[int, int], pair: tuple[np.ndarray, np.ndarray]) -> None:
+    image = pair[1][: size[0], : size[1]]
+    restored = BM3D(BM3DOptions(SIGMA)).restore(image)
+    assert restored.shape == image.shape and np.isfinite(restored).all()
+
+
+def test_bm3d_keeps_grey_images_grey(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    grey = np.repeat(pair[1][..., :1], 3, 2)
+    restored = BM3D(BM3DOptions(SIGMA)).restore(grey)
+    assert np.isfinite(restored).all() and np.ptp(restored, axis=2).max() == 0
+    assert restored.std() < grey.std()
+
+
+@pytest.mark.parametrize("strength", [0, -0.1, 25, float("nan")])
+@pytest.mark.parametrize("options", [NLMOptions, BM3DOptions])
+def test_refuses_impossible_strengths(options: type, strength: float) -> None:
+    with pytest.raises(NopairsError, match="strength"):
+        options(strength)
+
+
+def test_chooses_the_strength_of_the_best_psnr(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    clean, noisy = pair
+    best, table = choose_strength(
+        lambda strength: NLM(NLMOptions(strength)), [0.01, 0.08, 0.5], [clean], [noisy]
+    )
+    assert best == 0.08
+    assert table.strength.tolist() == [0.01, 0.08, 0.5]
+    assert table.psnr[1] == table.psnr.max() > table.psnr[0] + 2
+
+
+def test_choice_needs_pairs(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(NopairsError, match="at least one"):
+        choose_strength(lambda strength: NLM(NLMOptions(strength)), [0.1], [pair[0]], [])

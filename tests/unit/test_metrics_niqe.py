@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+from skimage import data
+
+from nopairs.errors import NopairsError
+from nopairs.metrics import niqe
+
+
+@pytest.fixture(scope="module")
+def model() -> niqe.NiqeModel:
+    return niqe.fit([[data.astronaut()], [data.coffee()], [data.rocket()]], 48)
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    return data.chelsea()
+
+
+def test_rises_with_noise(model: niqe.NiqeModel, photo: np.ndarray) -> None:
+    noise = np.random.default_rng(0).normal(0, 1, photo.shape)
+    noisy = [np.clip(photo + sigma * noise, 0, 255).astype(np.uint8) for sigma in (0, 8, 20, 45)]
+    scores = [niqe.score(image, model) for image in noisy]
+    assert scores == sorted(scores) and scores[-1] > 2 * scores[0]
+
+
+def test_rises_with_blur(model: niqe.NiqeModel, photo: np.ndarray) -> None:
+    scores = [niqe.score(gaussian_filter(photo, (sigma, sigma, 0)), model) for sigma in (0, 0.7, 1.4, 2.8)]
+    assert scores == sorted(scores) and scores[-1] > 2 * scores[0]
+
+
+def test_model_survives_its_file(model: niqe.NiqeModel, photo: np.ndarray, tmp_path: Path) -> None:
+    model.save(tmp_path / "niqe.json")
+    assert niqe.NiqeModel.load(tmp_path / "niqe.json") == model
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", '{"patch": 48, "patches": 2, "mean": [1], "covariance": [[1]]}', "no json"]
+)
+def test_refuses_another_file(text: str, tmp_path: Path) -> None:
+    (tmp_path / "niqe.json").write_text(text)
+    with pytest.raises(NopairsError, match="not a NIQE model"):
+        niqe.NiqeModel.load(tmp_path / "niqe.json")
+
+
+@pytest.mark.parametrize("left, right", [(1.0, 1.0), (0.5, 2.0)])
+def test_aggd_recovers_its_parameters(left: float, right: float) -> None:
+    """A two-piece Gaussian has shape 2 and scales sqrt(2) times its deviations, by which its pieces weigh."""
+    rng = np.random.default_rng(0)
+    sign = np.where(rng.random(400_000) < left / (left + right), -left, right)
+    shape, mean, fitted_left, fitted_right = niqe.fit_aggd((sign * np.abs(rng.normal(size=sign.size)))[None])
+    assert shape[0] == pytest.approx(2, rel=0.03)
+    assert fitted_left[0] == pytest.approx(left * np.sqrt(2), rel=0.03)
+    assert fitted_right[0] == pytest.approx(right * np.sqrt(2), rel=0.03)
+    assert mean[0] == pytest.approx((right - left) * np.sqrt(2 / np.pi), abs=0.03)
+
+
+def test_aggd_recovers_a_laplacian() -> None:
+    shape, *_ = niqe.fit_aggd(np.random.default_rng(0).laplace(size=(1, 400_000)))
+    assert shape[0] == pytest.approx(1, rel=0.03)
+
+
+def test_only_sharp_patches_of_a_photo_are_used() -> None:
+    sharp = data.astronaut()[100:228, 100:228]
+    dull = gaussian_filter(sharp, (4, 4, 0))
+    together = niqe.fit([[sharp, dull]], 32)
+    assert together == niqe.fit([[sharp]], 32)
+    assert niqe.fit([[sharp], [dull]], 32).patches > together.patches
+
+
+def test_flat_patches_are_left_out(model: niqe.NiqeModel, photo: np.ndarray) -> None:
+    black = np.zeros((96, 96, 3), np.uint8)
+    assert np.isnan(niqe.score(black, model))
+    half = np.concatenate([photo[:288, :384], np.zeros_like(photo[:288, :384])])
+    assert niqe.score(half, model) == pytest.approx(niqe.score(photo[:288, :384], model), rel=0.2)
+
+
+def test_small_images_are_refused_or_get_smaller_patches(model: niqe.NiqeModel) -> None:
+    with pytest.raises(NopairsError, match="smaller than the model's patch"):
+        niqe.score(np.zeros((47, 100, 3), np.uint8), model)
+    with pytest.raises(NopairsError, match="sharp 96-pixel patches"):
+        niqe.fit([[data.coffee()[:80, :80]]], 96)
+    assert niqe.fit_largest([[data.coffee()[100:180, 100:180]]]).patch == 32

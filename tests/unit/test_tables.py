@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_fixture import run_script
+
+from nopairs.reporting.aggregate import COLUMNS, read_published
+from nopairs.reporting.reading import read_table
+from nopairs.reporting.tables import latex, markdown, page
+
+PUBLISHED = Path(__file__).parents[2] / "workflow" / "references" / "published.csv"
+SCENES = ["NA", "b", "c", "d", "e", "f"]  # one is named as pandas' missing values are
+METHODS = {
+    "input": (26.0, [0]),
+    "bm3d": (30.0, [0]),
+    "awgn+dncnn": (29.0, [0, 1]),
+    "ludvae+dncnn": (31.0, [0, 1]),
+}
+LPIPS_NOTE = "not available: no weights & <none>"
+
+
+@pytest.fixture
+def metrics(tmp_path: Path) -> Path:
+    """Measures of two images each of six scenes: a constant a method and seed, and a little noise."""
+    rng = np.random.default_rng(0)
+    scenes = np.repeat(SCENES, 2)
+    base = np.repeat(rng.normal(0, 1, len(SCENES)), 2)
+    for method, (level, seeds) in METHODS.items():
+        for seed in seeds:
+            folder = tmp_path / "metrics" / method / f"seed{seed}"
+            folder.mkdir(parents=True)
+            psnr = level + 0.2 * seed + base + rng.normal(0, 0.05, len(base))
+            images = {
+                "image": [f"{i:02d}" for i in range(12)],
+                "scene": scenes,
+                "psnr": psnr,
+                "niqe": 40 - psnr,
+            }
+            pd.DataFrame(images).to_csv(folder / "images.csv", index=False)
+            rows = [("swd", 50 - level - seed, 2.0, 12, ""), ("lpips", None, None, None, LPIPS_NOTE)]
+            whole_set = pd.DataFrame(rows, columns=["metric", "value", "std", "n", "note"])
+            whole_set.to_csv(folder / "set.csv", index=False)
+    return tmp_path / "metrics"
+
+
+def make_table(metrics: Path, *options: str, methods: list[str] | None = None) -> Path:
+    out = metrics.parent / "tables"
+    arguments: list[str | Path] = [
+        "--table",
+        "denoising",
+        "--dataset",
+        "photos",
+        "--methods",
+        *(methods or METHODS),
+    ]
+    arguments += ["--rivals", "bm3d", "awgn+dncnn", "--metrics-dir", metrics, "--seeds", "0", "1", "2"]
+    arguments += ["--metrics", "psnr", "lpips", "swd", "niqe", "--out-dir", out]
+    status = run_script("make_table", *arguments, *options)
+    assert status == 0
+    return out / "denoising.csv"
+
+
+def cell(csv: Path, method: str, metric: str) -> pd.Series:
+    table = pd.read_csv(csv)
+    assert table.columns.tolist() == COLUMNS
+    return table[(table.method == method) & (table.metric == metric)].iloc[0]
+
+
+def test_means_are_over_images_and_seeds(metrics: Path) -> None:
+    row = cell(make_table(metrics), "ludvae+dncnn", "psnr")
+    files = [pd.read_csv(metrics / "ludvae+dncnn" / f"seed{seed}" / "images.csv").psnr for seed in (0, 1)]
+    assert row["mean"] == pytest.approx(np.mean(files))
+    assert row["std"] == pytest.approx(np.mean(files, axis=0).std(ddof=1))
+    assert (row["n"], row["seeds"]) == (12, 2)
+    assert row["ci_low"] < row["mean"] < row["ci_high"]
+    assert np.isnan(row["published"]) and np.isnan(row["note"])
+
+
+def test_the_rival_is_the_best_one_of_each_metric(metrics: Path) -> None:
+    csv = make_table(metrics)
+    ours = cell(csv, "ludvae+dncnn", "psnr")
+    assert ours.rival == "bm3d"
+    assert ours.difference == pytest.approx(1.1, abs=0.05)
+    assert ours.difference_low < ours.difference < ours.difference_high
+    assert ours.difference_high - ours.difference_low < 0.5 * (ours.ci_high - ours.ci_low)
+    assert cell(csv, "ludvae+dncnn", "niqe").difference == pytest.approx(-1.1, abs=0.05)
+    assert np.isnan(cell(csv, "bm3d", "psnr").difference)
+
+
+def test_set_wide_measures_have_no_interval(metrics: Path) -> None:
+    row = cell(make_table(metrics), "ludvae+dncnn", "swd")
+    assert (row["mean"], row["std"], row["n"], row["seeds"]) == (18.5, 2, 12, 2)
+    assert row.difference == 18.5 - 20 and np.isnan([row.ci_low, row.difference_low]).all()
+
+
+def test_a_missing_value_has_its_reason(metrics: Path) -> None:
+    row = cell(make_table(metrics), "input", "lpips")
+    assert np.isnan(row["mean"]) and row.note == LPIPS_NOTE
+
+
+def test_few_scenes_are_marked(metrics: Path) -> None:
+    for path in metrics.rglob("images.csv"):
+        pd.read_csv(path, dtype=str, keep_default_na=False).head(8).to_csv(path, index=False)
+    csv = make_table(metrics)
+    assert cell(csv, "bm3d", "psnr").note == "descriptive: fewer than five scenes"
+    assert "fewer than five scenes" in csv.with_suffix(".md").read_text()
+
+
+def test_images_without_a_value_are_left_out_and_counted(metrics: Path) -> None:
+    path = metrics / "bm3d" / "seed0" / "images.csv"
+    images = pd.read_csv(path, dtype=str, keep_default_na=False)
+    images.loc[0, "psnr"], images.loc[1, "psnr"] = "inf", ""
+    images.to_csv(path, index=False)
+    csv = make_table(metrics)
+    assert cell(csv, "bm3d", "psnr")["n"] == 10 and cell(csv, "bm3d", "niqe")["n"] == 12
+    assert "without 2 images" in cell(csv, "bm3d", "psnr").note
+    assert cell(csv, "ludvae+dncnn", "psnr").difference == pytest.approx(1.1, abs=0.05)
+
+
+def test_published_values_stand_beside_ours(metrics: Path) -> None:
+    csv = make_table(metrics, f"--published={PUBLISHED}", "--reference=ludvae_table2_benchmark")
+    row = cell(csv, "ludvae+dncnn", "psnr")
+    assert (row.published, row.source) == (34.63, "LUD-VAE, Table 2 (SIDD benchmark)")
+    for suffix in (".md", ".tex", ".html"):
+        text = csv.with_suffix(suffix).read_text()
+        assert "PSNR published" in text and "34.63" in text and "LUD-VAE, Table 2" in text
+        assert "NIQE published" not in text
+
+
+def test_faults_are_told(metrics: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for methods, options, message in [
+        (["input", "dncnn"], (), "run measure.py first"),
+        (["input", "bm3d"], (), "rivals ['awgn+dncnn'] are not among"),
+        (None, (f"--published={PUBLISHED}",), "belong together"),
+        (
+            None,
+            (f"--published={PUBLISHED}", "--reference=sidd"),
+            "known are ludvae_table2_benchmark, ludvae_table2_validation, ludvae_table3_aim19",
+        ),
+    ]:
+        with pytest.raises(AssertionError):
+            make_table(metrics, *options, methods=methods)
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "reference, method, psnr, ssim",
+    [
+        ("table2_benchmark", "awgn+dncnn", 32.12, 0.868),
+        ("table2_benchmark", "mcwnnm", 33.37, 0.875),
+        ("table2_benchmark", "supervised+dncnn", 36.54, 0.927),
+        ("table2_validation", "n2s", 30.72, 0.787),
+        ("table2_validation", "deflow_np+dncnn", 33.53, 0.817),
+        ("table2_validation", "deflow+dncnn", 33.82, 0.846),
+        ("table3_benchmark", "ludvae_m2+dncnn", 33.96, 0.902),
+        ("table3_validation", "ludvae+dncnn", 34.64, 0.868),
+        ("table3_aim19", "ludvae_h_none+esrgan", 21.51, 0.5208),
+        ("table3_aim19", "ludvae_h_9_4+esrgan", 22.13, 0.6165),
+    ],
+)
+def test_published_file_agrees_with_the_paper(reference: str, method: str, psnr: float, ssim: float) -> None:
+    """Cells of LUD-VAE's tables 2 and 3, typed again."""
+    values = read_published(PUBLISHED, f"ludvae_{reference}").set_index("method")
+    found = values.loc[method].set_index("metric").value
+    assert (found["psnr"], found["ssim"]) == (psnr, ssim)
+
+
+def test_published_file_is_complete() -> None:
+    values = pd.read_csv(PUBLISHED)
+    assert values.groupby("reference").size().to_dict() == {
+        "ludvae_table2_benchmark": 14,
+        "ludvae_table2_validation": 14,
+        "ludvae_table3_benchmark": 4,
+        "ludvae_table3_validation": 4,
+        "ludvae_table3_aim19": 12,
+    }
+    assert not values.duplicated(["reference", "method", "metric"]).any()
+
+
+def test_markdown_has_equal_rows_and_bold_bests(metrics: Path) -> None:
+    text = markdown(read_table(make_table(metrics)))
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert lines[0].startswith("| method | PSNR (dB) ↑ | LPIPS ↓ | SWD ↓ | NIQE ↓ |")
+    assert {line.count("|") for line in lines[:6]} == {6}
+    best = next(line for line in lines if line.startswith("| ludvae+dncnn |"))
+    assert len(re.findall(r"\*\*\d", text)) == best.count("**") / 2 == 3
+    assert LPIPS_NOTE in text and "data range 255" in text and "n/a<sup>a</sup>" in text
+
+
+def test_latex_is_balanced_and_escaped(metrics: Path) -> None:
+    (metrics / "input").rename(metrics / "awgn_tuned+dncnn")
+    methods = ["awgn_tuned+dncnn", "bm3d", "awgn+dncnn"]
+    text = latex(read_table(make_table(metrics, methods=methods)))
+    begun, ended = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
+    assert sorted(begun) == sorted(ended) == ["minipage", "table", "tabular", "tabular"]
+    assert text.count("\\toprule") == text.count("\\midrule") == text.count("\\bottomrule") == 2
+    assert "awgn\\_tuned+dncnn" in text and "no weights \\& <none>" in text and "\\textbf{30." in text
+    for spec, body in re.findall(r"\\begin{tabular}{(\w+)}(.*?)\\end{tabular}", text, re.S):
+        rows = [line for line in body.splitlines() if line.endswith("\\\\")]
+        assert rows and all(len(re.findall(r"(?<!\\)&", row)) == len(spec) - 1 for row in rows)
+    assert text.count("{") == text.count("}") and len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
+    assert not re.search(r"[^\x00-\x7f]", text)
+
+
+class Tags(HTMLParser):
+    """Checks that tags close in order, and collects the table's cells and all addresses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.cells = 0
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.addresses += [value or "" for name, value in attributes if name in ("src", "href")]
+        self.cells += tag == "td"
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_well_formed_and_self_contained(metrics: Path) -> None:
+    text = page(read_table(make_table(metrics)))
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == [] and tags.addresses == [] and "url(" not in text
+    assert tags.cells == 4 * 4 + 9 * 4  # methods x metrics, differences x their columns
+    assert "no weights &amp; &lt;none&gt;" in text and text.count("<strong>") == 3
+    assert "prefers-color-scheme: dark" in text and 'name="viewport"' in text
+
+
+def test_views_come_from_the_csv_alone(metrics: Path) -> None:
+    csv = make_table(metrics)
+    table = read_table(csv)
+    for suffix, view in ((".md", markdown), (".tex", latex), (".html", page)):
+        assert csv.with_suffix(suffix).read_text() == view(table)

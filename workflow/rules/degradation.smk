@@ -1,0 +1,26 @@
+# Degradation models that are learned from the unpaired images.
+
+
+rule train_degradation:
+    input:
+        "results/data/{dataset}/index.csv",
+    output:
+        multiext("results/models/{dataset}/{degradation}/seed{seed}/", "model.safetensors", "model.json", "log.csv"),
+    params:
+        entry=lambda wildcards: entry_of(wildcards, "options", "training"),
+        code=lambda wildcards: code(
+            "train_degradation.py", (registry.DEGRADATIONS, DEGRADATIONS[wildcards.degradation]["kind"])
+        ),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+    log:
+        "results/logs/train_degradation/{dataset}/{degradation}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/train_degradation/{dataset}/{degradation}/seed{seed}.tsv"
+    threads: CONFIG["threads"]
+    resources:
+        mem_mb=more(16000),
+        runtime=more(1440),
+        gpu=gpu_if(True),
+    shell:
+        "{PYTHON}/train_degradation.py --entry {params.entry:q} --dataset results/data/{wildcards.dataset}"
+        " --seed {wildcards.seed} --threads {threads} --device {CONFIG[device]} --out {params.folder} 2>&1 | tee {log}"
