@@ -100,7 +100,7 @@ def _image_weights(images: int, draws: int, rng: np.random.Generator) -> torch.T
 
 
 def laplacian_pyramid(image: np.ndarray, levels: int) -> list[np.ndarray]:
-    """Split float32 (height, width, channel) into `levels` bands, finest first; the last is the low-pass rest.
+    """Split float32 (height, width, 3) into `levels` bands, finest first; the last is the low-pass rest.
 
     The 5-tap binomial filter of Burt and Adelson (1983), mirrored at the borders.
     """

@@ -21,7 +21,7 @@ BM3D_SIDE = 16
 
 
 class ClassicalRestorer(nn.Module, ABC):
-    """A restorer without weights, which works on one image at a time; as a module it stands in for a trained one."""
+    """A restorer without weights that works on single images; as a module it stands in for a trained one."""
 
     learned = False
     multiple = 1
