@@ -32,9 +32,7 @@ def main(args: argparse.Namespace) -> None:
             for name, table in tables.items()
         ],
         slider=slider(dict(args.dataset_dir), args.restored),
-        figures=[
-            report.picture(name, path, report.read_caption(captions, name)) for name, path in args.figure
-        ],
+        figures=[one for name, path in args.figure for one in report.pictures(name, path, captions)],
         config=report.readable_config(args.config),
         versions=provenance.versions(TEMPLATES),
         hardware=provenance.hardware(),
@@ -45,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
         measurement=report.read_text(TEMPLATES / "measurement.rst"),
     )
     with atomic_file(args.out) as temporary:
-        temporary.write_text(page)
+        temporary.write_text(page, encoding="utf-8")
 
 
 def slider(datasets: dict[str, Path], restored: list[tuple[str, Path]]) -> list[dict]:
@@ -73,9 +71,7 @@ if __name__ == "__main__":
 
     parser.add_argument("--config", required=True, type=Path, metavar="JSON", help="the config that was run")
     several("--table", "NAME=CSV", "tables; the first gives the headline")
-    several(
-        "--figure", "KIND[/DETAIL]=PNG", "figures; workflow/report/captions/KIND.rst tells what a kind shows"
-    )
+    several("--figure", "KIND[/DETAIL]=PNG", "figures or folders of them; KIND chooses its caption")
     several("--dataset-dir", "DATASET=FOLDER", "datasets whose test images to show")
     several("--restored", "DATASET/METHOD=FOLDER", "restored test images")
     parser.add_argument(

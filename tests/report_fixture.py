@@ -314,8 +314,8 @@ def methods(tree: Tree) -> list[str]:
 def draw_figures(tree: Tree) -> dict[str, Path]:
     """Draw all figures by their scripts; return them by the report's names."""
     figures = {
-        "denoising_plot": tree.figure("denoising"),
-        "comparison/chelsea": tree.figure("comparison"),
+        "table/denoising": tree.figure("denoising"),
+        "comparison/photos": tree.figure("comparison").with_suffix(""),
         "noise_patches": tree.figure("noise_patches"),
         "noise_statistics": tree.figure("noise_statistics"),
         "losses": tree.figure("losses"),
@@ -325,13 +325,13 @@ def draw_figures(tree: Tree) -> dict[str, Path]:
     sources = [f"{source}={tree.noise(source)}" for source in SOURCES]
     restored = [f"{method}={tree.restored(method)}" for method in methods(tree)]
     patches, statistics = figures["noise_patches"], figures["noise_statistics"]
-    comparison = ["--image", "chelsea.png", "--restored", *restored, "--out", figures["comparison/chelsea"]]
+    comparison = ["--restored", *restored, "--out", figures["comparison/photos"]]
     assert run_script("plot_losses", "--log", *logs, "--out", figures["losses"]) == 0
     assert (
         run_script("plot_noise", "--noise", *sources, "--patches", patches, "--statistics", statistics) == 0
     )
     assert run_script("plot_comparison", "--dataset-dir", tree.dataset, *comparison) == 0
-    assert run_script("plot_table", "--table", tree.table, "--out", figures["denoising_plot"]) == 0
+    assert run_script("plot_table", "--table", tree.table, "--out", figures["table/denoising"]) == 0
     return figures
 
 
