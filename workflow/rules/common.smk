@@ -36,7 +36,7 @@ wildcard_constraints:
     seed=any_of(map(str, SEEDS)),
 
 
-def chain(wildcards):
+def chain_of(wildcards):
     """The method's chain: names of its degradation (or None) and of its restorer."""
     return settings.parse_method(CONFIG, wildcards.method)
 
@@ -46,7 +46,7 @@ def entry_of(wildcards, *parts):
     if "degradation" in wildcards.keys():
         entry = DEGRADATIONS[wildcards.degradation]
     else:
-        entry = RESTORERS[chain(wildcards).restorer]
+        entry = RESTORERS[chain_of(wildcards).restorer]
     return json.dumps({part: entry[part] for part in ("kind", *parts) if part in entry})
 
 

@@ -128,11 +128,11 @@ rule tabulate:
         multiext("results/tables/{table}", ".csv", ".md", ".tex", ".html"),
     params:
         arguments=table_arguments,
-        code=code("tabulate.py"),
+        code=code("make_table.py"),
     log:
         "results/logs/tabulate/{table}.log",
     benchmark:
         "results/benchmarks/tabulate/{table}.tsv"
     localrule: True
     shell:
-        "{PYTHON}/tabulate.py --table {wildcards.table} {params.arguments:q} --out-dir results/tables 2>&1 | tee {log}"
+        "{PYTHON}/make_table.py --table {wildcards.table} {params.arguments:q} --out-dir results/tables 2>&1 | tee {log}"

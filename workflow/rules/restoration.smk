@@ -2,14 +2,14 @@
 
 
 def training_pairs(wildcards):
-    degradation = chain(wildcards).degradation
+    degradation = chain_of(wildcards).degradation
     if degradation is None:
         return []
     return f"results/pairs/{wildcards.dataset}/{degradation}/seed{wildcards.seed}/degraded.npy"
 
 
 def restorer_code(script):
-    return lambda wildcards: code(script, (registry.RESTORERS, RESTORERS[chain(wildcards).restorer]["kind"]))
+    return lambda wildcards: code(script, (registry.RESTORERS, RESTORERS[chain_of(wildcards).restorer]["kind"]))
 
 
 def fit_arguments(wildcards, input):
@@ -32,11 +32,11 @@ rule fit_restorer:
         "results/logs/fit_restorer/{dataset}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/fit_restorer/{dataset}/{method}/seed{seed}.tsv"
-    threads: lambda wildcards: CONFIG["threads"] if chain(wildcards).degradation else 1
+    threads: lambda wildcards: CONFIG["threads"] if chain_of(wildcards).degradation else 1
     resources:
         mem_mb=more(16000),
-        runtime=lambda wildcards, attempt: (1440 if chain(wildcards).degradation else 60) * attempt,
-        gpu=lambda wildcards: gpu_if(chain(wildcards).degradation),
+        runtime=lambda wildcards, attempt: (1440 if chain_of(wildcards).degradation else 60) * attempt,
+        gpu=lambda wildcards: gpu_if(chain_of(wildcards).degradation),
     shell:
         "{PYTHON}/fit_restorer.py --entry {params.entry:q} {params.pairs} --dataset results/data/{wildcards.dataset}"
         " --seed {wildcards.seed} --threads {threads} --device {CONFIG[device]} --out {params.folder} 2>&1 | tee {log}"
@@ -60,7 +60,7 @@ rule restore:
     resources:
         mem_mb=more(8000),
         runtime=more(120),
-        gpu=lambda wildcards: gpu_if(chain(wildcards).degradation),
+        gpu=lambda wildcards: gpu_if(chain_of(wildcards).degradation),
     shell:
         "{PYTHON}/restore.py --model {params.model} --images results/data/{wildcards.dataset}/test/degraded"
         " --threads {threads} --device {CONFIG[device]} --out {output} 2>&1 | tee {log}"

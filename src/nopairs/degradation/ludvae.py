@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +14,15 @@ from nopairs.errors import NopairsError
 
 H_KINDS = ("gaussian_blur", "additive_noise", "identity")
 IMAGE_LATENTS = ("vq", "continuous")
+LIKELIHOODS = ("mse", "gaussian")
 POSTERIORS = ("free", "normalised")
 NOISE_ENCODER_SEES = ("degraded", "residual")
 # A normalised posterior starts narrow: from the prior's own width a short training never gets to hear the noise through z_n.
 INITIAL_LOG_VARIANCE = -4.0
+# log S starts at that of an error of 0.05 and is no smaller than that of 8-bit rounding and a little more, 1 / 255.
+INITIAL_LOG_S, MIN_LOG_S = -6.0, -11.0
+# Likelihoods are of the order of the squared error over S; this brings their gradients near the squared error's own.
+NLL_WEIGHT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,17 @@ class LudVaeOptions:
     h: what makes the two domains' image latents alike: gaussian_blur, additive_noise or identity (equation 10, remark 2).
     blur_size, blur_sigma: taps and sigma of the Gaussian blur.
     noise_clean, noise_degraded: sigma of the noise that `additive_noise` adds to clean and to degraded images, in [0, 1] units.
+    noise_blur: sigma of the Gaussian that correlates that noise, pixels; 0 leaves it white. Noise hides only what has its spectrum:
+        white noise leaves the low frequencies of camera noise in h(y), and so in z.
     image_latent: vq (the paper's) or continuous (no quantisation).
     width: channels of the encoders and decoders.
     blocks: residual blocks in each of them.
     stride: pixels a side that share a vector of the finer latent; the coarser one has twice that.
     codes, code_width: size of the two codebooks.
     noise_width: channels of the degradation latent, at each of its two levels.
+    likelihood: of an image given its latents: mse (the paper; KL weighted by `kl_weight`); or gaussian, N(D(z), S(z)) with a
+        variance that the clean half learns. It leaves to S what z does not tell of the *content*, so that z_n explains, and
+        sampling reproduces, only what degraded images have beyond that; KL then has its own weight 1 after `kl_ramp`.
     posterior: of z_n: free (the paper); or normalised, each channel's aggregate over a batch having mean 0 and variance 1 by
         construction, as the prior has, where a short training would leave the decoder tuned to another scale.
     noise_encoder_sees: what z_n is inferred from: the degraded image (the paper) or its residual, degraded - D(z).
@@ -46,6 +57,7 @@ class LudVaeOptions:
     blur_sigma: float = 10.0
     noise_clean: float = 0.0
     noise_degraded: float = 0.0
+    noise_blur: float = 0.0
     image_latent: str = "vq"
     width: int = 256
     blocks: int = 2
@@ -53,6 +65,7 @@ class LudVaeOptions:
     codes: int = 512
     code_width: int = 64
     noise_width: int = 64
+    likelihood: str = "mse"
     posterior: str = "free"
     noise_encoder_sees: str = "degraded"
     kl_weight: float = 4e-4
@@ -62,6 +75,7 @@ class LudVaeOptions:
 
     def __post_init__(self) -> None:
         choices = {"h": H_KINDS, "image_latent": IMAGE_LATENTS, "noise_encoder_sees": NOISE_ENCODER_SEES, "posterior": POSTERIORS}
+        choices["likelihood"] = LIKELIHOODS
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise NopairsError(f"ludvae: {name} {getattr(self, name)!r} is unknown; take one of {', '.join(known)}")
@@ -88,6 +102,12 @@ def gaussian_blur(images: torch.Tensor, size: int, sigma: float) -> torch.Tensor
     images = F.pad(images, (half, half, half, half), mode="reflect")
     images = F.conv2d(images, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
     return F.conv2d(images, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+
+
+def correlate(noise: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Correlate white noise (batch, channels, H, W) by a Gaussian of `sigma` pixels, keeping its variance."""
+    size = 2 * math.ceil(3 * sigma) + 1
+    return gaussian_blur(noise, size, sigma) / gaussian_kernel(size, sigma).square().sum()
 
 
 def kl_to_standard_normal(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
@@ -137,7 +157,8 @@ class LudVae(nn.Module):
         self.noise_encoder = Hierarchy(options, options.noise_width, 2 * options.noise_width)
         self.quantise_coarse = VectorQuantiser(options.codes, options.code_width)
         self.quantise_fine = VectorQuantiser(options.codes, options.code_width)
-        self.image_decoder = decoder(2 * options.code_width, width, 3, blocks, doublings)
+        outputs = 3 if options.likelihood == "mse" else 6  # the mean, and the logarithm of the variance
+        self.image_decoder = decoder(2 * options.code_width, width, outputs, blocks, doublings)
         self.noise_decoder = decoder(2 * (options.code_width + options.noise_width), width, 3, blocks, doublings)
         self.multiple = 2 * options.stride
 
@@ -148,7 +169,8 @@ class LudVae(nn.Module):
             return gaussian_blur(images, options.blur_size, options.blur_sigma)
         if options.h == "additive_noise":
             sigma = options.noise_degraded if degraded else options.noise_clean
-            return images + sigma * torch.randn(images.shape, generator=generator).to(images)
+            noise = torch.randn(images.shape, generator=generator).to(images)
+            return images + sigma * (correlate(noise, options.noise_blur) if options.noise_blur else noise)
         return images
 
     def image_latent(self, h_image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -160,6 +182,13 @@ class LudVae(nn.Module):
 
     def _quantise(self, quantiser: VectorQuantiser, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return quantiser(z) if self.options.image_latent == "vq" else (z, z.new_zeros(()))
+
+    def decode_image(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return D(z), (batch, 3, H, W), and log S(z) of the same shape, or None where the likelihood has no variance."""
+        if self.options.likelihood == "mse":
+            return self.image_decoder(z).float(), None
+        mean, log_variance = self.image_decoder(z).float().chunk(2, 1)
+        return mean, (log_variance + INITIAL_LOG_S).clamp(MIN_LOG_S, 0)
 
     def noise_latent(self, degraded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Infer z_n from the degraded image by reparameterisation: both levels at the finer resolution; the summed KL."""
@@ -174,8 +203,9 @@ class LudVae(nn.Module):
         if self.options.posterior == "free":
             log_variance = raw.clamp(-14, 6)
         else:
-            log_variance = F.logsigmoid(raw + INITIAL_LOG_VARIANCE)
-            mean = F.batch_norm(mean, None, None, training=True) * torch.sqrt(1 - log_variance.exp())
+            raw = raw + INITIAL_LOG_VARIANCE
+            log_variance = F.logsigmoid(raw)
+            mean = F.batch_norm(mean, None, None, training=True) * torch.exp(0.5 * F.logsigmoid(-raw))
         sample = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         return sample, kl_to_standard_normal(mean, log_variance)
 
@@ -202,24 +232,37 @@ class LudVae(nn.Module):
         padded = F.pad(source, (0, -width % self.multiple, 0, -height % self.multiple), mode="reflect")
         z, _ = self.image_latent(self.h(padded, degraded=mode == "method2", generator=generator))
         if mode == "method2":
-            return self.image_decoder(z)[..., :height, :width], degraded
+            return self.decode_image(z)[0][..., :height, :width], degraded
         z_n = self.prior_noise_latent(z, strength, generator)
         noise = self.noise_decoder(torch.cat([z, z_n], 1)).float()
-        image = padded if mode == "difference" else self.image_decoder(z).float()
+        image = padded if mode == "difference" else self.decode_image(z)[0]
         return clean, (image + noise)[..., :height, :width]
 
     def losses(self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the negative objective of proposition 1 (equation 9) and its parts, for a batch from each domain."""
+        options = self.options
         z, commitment_clean = self.image_latent(self.h(clean, degraded=False))
-        clean_mse = F.mse_loss(self.image_decoder(z).float(), clean)
-        with torch.set_grad_enabled(self.options.shared_gradient and torch.is_grad_enabled()):
+        image, clean_log_s = self.decode_image(z)
+        clean_mse = F.mse_loss(image, clean)
+        clean_error = (image - clean).detach()
+        with torch.set_grad_enabled(options.shared_gradient and torch.is_grad_enabled()):
             z, commitment_degraded = self.image_latent(self.h(degraded, degraded=True))
-            image = self.image_decoder(z)
-        seen = degraded - image.float().detach() if self.options.noise_encoder_sees == "residual" else degraded
+            image, log_s = self.decode_image(z)
+        seen = degraded - image.detach() if options.noise_encoder_sees == "residual" else degraded
         z_n, kl = self.noise_latent(seen)
-        degraded_mse = F.mse_loss((image + self.noise_decoder(torch.cat([z, z_n], 1))).float(), degraded)
-        kl = kl / degraded.numel()
-        commitment = commitment_clean + commitment_degraded
-        kl_weight = self.options.kl_weight * min(1.0, progress / self.options.kl_ramp)
-        loss = clean_mse + degraded_mse + self.options.commitment * commitment + kl_weight * kl
-        return {"loss": loss, "clean_mse": clean_mse, "degraded_mse": degraded_mse, "kl": kl, "commitment": commitment}
+        error = image + self.noise_decoder(torch.cat([z, z_n], 1)).float() - degraded
+        degraded_mse, kl = error.square().mean(), kl / degraded.numel()
+        ramp = min(1.0, progress / options.kl_ramp)
+        parts = {"clean_mse": clean_mse, "degraded_mse": degraded_mse, "kl": kl}
+        parts["commitment"] = commitment_clean + commitment_degraded
+        loss = clean_mse + options.commitment * parts["commitment"]
+        if clean_log_s is None or log_s is None:
+            return {"loss": loss + degraded_mse + options.kl_weight * ramp * kl, **parts}
+        parts["clean_nll"] = gaussian_nll(clean_error, clean_log_s)
+        parts["degraded_nll"] = gaussian_nll(error, log_s.detach())
+        return {"loss": loss + NLL_WEIGHT * (parts["clean_nll"] + parts["degraded_nll"] + ramp * kl), **parts}
+
+
+def gaussian_nll(error: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Return the mean negative log-likelihood of zero-mean Gaussian errors, without its constant."""
+    return 0.5 * (error.square() * torch.exp(-log_variance) + log_variance).mean()
