@@ -186,7 +186,7 @@ def _lag_panel(axes: Axes, sources: Mapping[str, Noise], looks: Mapping[str, dic
         surface = _lags(noise.statistics)
         reach = len(surface) // 2
         axes.plot(np.arange(-reach, reach + 1), surface[reach], **looks[name])
-    axes.set(title="Spatial autocorrelation, horizontal, of every source of noise", xlabel="lag (pixels)", ylabel="correlation")
+    axes.set(title="Horizontal autocorrelation", xlabel="lag (pixels)", ylabel="correlation")
 
 
 def _key_panel(axes: Axes, sources: Mapping[str, Noise], looks: Mapping[str, dict[str, Any]]) -> None:
