@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,23 +130,15 @@ def test_cells_without_a_value_stay_last_in_both_directions(page: webdriver.Chro
 def split(page: webdriver.Chrome) -> float:
     """Where the left picture is clipped, in percent of the width, as the browser computes it."""
     script = """const box = document.getElementById('viewer').getBoundingClientRect();
-    const clip = getComputedStyle(document.getElementById('left-layer')).clipPath;
     const divider = document.getElementById('divider').getBoundingClientRect();
-    return [clip, box.width, (divider.left + divider.width / 2 - box.left) / box.width * 100]"""
-    clip, width, divider = page.execute_script(script)
-    right = clip.removeprefix("inset(").split()[1]
-    cut = (
-        float(right.removesuffix("%"))
-        if right.endswith("%")
-        else float(right.removesuffix("px")) / width * 100
+    return [getComputedStyle(document.getElementById('left-layer')).clipPath,
+      (divider.left + divider.width / 2 - box.left) / box.width * 100]"""
+    clip, divider = page.execute_script(script)
+    cut = re.fullmatch(r"inset\(0px ([\d.]+)% 0px 0px\)|inset\(0px\)", clip)
+    assert cut, clip
+    assert 100 - float(cut[1] or 0) == pytest.approx(divider, abs=0.5), (
+        "the line stands where the picture ends"
     )
-    if "calc" in clip:
-        cut = 100 - float(
-            page.execute_script("return document.getElementById('viewer').style.getPropertyValue('--split')")[
-                :-1
-            ]
-        )
-    assert 100 - cut == pytest.approx(divider, abs=0.5), "the line stands where the picture is clipped"
     return divider
 
 
