@@ -18,7 +18,7 @@ setup: .venv/installed
 
 demo: setup
 	$(SNAKEMAKE) --quiet rules host -- all
-	@echo "The report is in results/report.html"
+	@echo "The report: $(CURDIR)/results/report.html"
 
 test: setup
 	$(BIN)/python -m pytest

@@ -37,7 +37,11 @@ def main(args: argparse.Namespace) -> None:
     chosen = options.strength
     if options.candidates and val:
         device = pick_device(args.device)
-        model = (load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))).to(device)
+        model = (
+            load_model(args.model)
+            if args.model
+            else make("degradation", entry["kind"], entry.get("options", {}))
+        ).to(device)
         sources = read_sources(args.dataset, entry["kind"], options.mode)
         for strength in options.candidates:
             scores[str(list(strength))] = score(model, sources, strength, selection, val, device, args.seed)
@@ -57,9 +61,15 @@ def score(
 ) -> float:
     """Return the validation PSNR (dB) of a restorer that a short training on pairs of this strength gives."""
     restorer = selection["entry"]
-    changed = {"steps": selection["steps"], "validate_every": selection["steps"], "warmup": min(50, selection["steps"] // 4)}
+    changed = {
+        "steps": selection["steps"],
+        "validate_every": selection["steps"],
+        "warmup": min(50, selection["steps"] // 4),
+    }
     options = make_options(TrainingOptions, "training", restorer["training"] | changed)
-    clean, degraded = sample_pairs(model, sources, SamplingOptions(copies=selection["copies"]), strength, seed)
+    clean, degraded = sample_pairs(
+        model, sources, SamplingOptions(copies=selection["copies"]), strength, seed
+    )
     torch.manual_seed(seed)
     network = make("restorer", restorer["kind"], restorer.get("options", {}))
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +81,9 @@ def score(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entry", required=True, help="the degradation's config entry, as YAML or JSON")
-    parser.add_argument("--selection", required=True, help="the short training: steps, copies and the restorer's entry")
+    parser.add_argument(
+        "--selection", required=True, help="the short training: steps, copies and the restorer's entry"
+    )
     parser.add_argument("--model", type=Path, help="folder of the trained degradation model, if it has one")
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
     parser.add_argument("--seed", type=int, required=True)

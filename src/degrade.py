@@ -18,7 +18,9 @@ def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     entry = yaml.safe_load(args.entry)
     options = make_options(SamplingOptions, "sampling", {**entry.get("sampling", {}), "copies": 1})
-    model = load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
+    model = (
+        load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
+    )
     strength = read_json(args.strength)["strength"]
     with atomic_folder(args.out) as folder:
         for seed, path in enumerate(sorted(args.images.glob("*.png")), start=1000 * args.seed):

@@ -12,7 +12,9 @@ from nopairs.data.sources import collect_embedded, collect_folders, write_source
 
 def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
-    photos = collect_embedded(args.out / "photos") if entry["source"] == "embedded" else collect_folders(entry)
+    photos = (
+        collect_embedded(args.out / "photos") if entry["source"] == "embedded" else collect_folders(entry)
+    )
     write_sources(photos, args.out / "sources.csv")
 
 

@@ -45,7 +45,8 @@ def choose_options(entry: dict[str, Any], dataset: Path) -> tuple[dict[str, Any]
     for strength in entry.get("candidates", []):
         restorer = make("restorer", entry["kind"], {**options, "strength": strength})
         scores = [
-            psnr(clean, to_uint8(restorer(to_tensor(degraded[None])))[0]) for clean, degraded in read_pairs(dataset / "val")
+            psnr(clean, to_uint8(restorer(to_tensor(degraded[None])))[0])
+            for clean, degraded in read_pairs(dataset / "val")
         ]
         rows.append({"strength": strength, "val_psnr": sum(scores) / len(scores)})
     log = pd.DataFrame(rows, columns=["strength", "val_psnr"])

@@ -24,7 +24,9 @@ def main(args: argparse.Namespace) -> None:
     restorer = load_restorer(args.model).to(pick_device(args.device))
     with atomic_folder(args.out) as folder:
         for image in images:
-            write_png(folder / image.name, to_uint8(restore_tiled(restorer, to_tensor(read_rgb(image)[None])))[0])
+            write_png(
+                folder / image.name, to_uint8(restore_tiled(restorer, to_tensor(read_rgb(image)[None])))[0]
+            )
 
 
 if __name__ == "__main__":

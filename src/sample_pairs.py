@@ -19,7 +19,9 @@ def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     entry = yaml.safe_load(args.entry)
     options = make_options(SamplingOptions, "sampling", entry.get("sampling", {}))
-    model = load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
+    model = (
+        load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
+    )
     sources = read_sources(args.dataset, entry["kind"], options.mode)
     strength = read_json(args.strength)["strength"]
     clean, degraded = sample_pairs(model.to(pick_device(args.device)), sources, options, strength, args.seed)

@@ -47,7 +47,9 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
     for name, entry in config["degradations"].items():
         trained = entry.setdefault("model", name)
         if trained not in config["degradations"]:
-            raise NopairsError(f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}")
+            raise NopairsError(
+                f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}"
+            )
     for name, entry in config["datasets"].items():
         config["datasets"][name] = _resolve_dataset(name, entry)
     for name, table in config["tables"].items():
@@ -66,7 +68,9 @@ def parse_method(config: dict[str, Any], name: str) -> Method:
         raise NopairsError(f"method {name!r}: a method is <restorer> or <degradation>+<restorer>")
     for part, family in (*((part, "degradations") for part in head), (restorer, "restorers")):
         if part not in config[family]:
-            raise NopairsError(f"method {name!r}: no {part!r} among the {family}; {registry.suggest(part, config[family])}")
+            raise NopairsError(
+                f"method {name!r}: no {part!r} among the {family}; {registry.suggest(part, config[family])}"
+            )
     return Method(name, head[0] if head else None, restorer)
 
 
@@ -88,7 +92,9 @@ def folder_listing(dataset: dict[str, Any]) -> list[tuple[str, int, int]]:
         NopairsError: a folder is missing or holds no image.
     """
     folders = [dataset[side] for side in ("clean", "degraded") if side in dataset]
-    folders += [dataset[role][side] for role in PAIRED_ROLES if role in dataset for side in ("clean", "degraded")]
+    folders += [
+        dataset[role][side] for role in PAIRED_ROLES if role in dataset for side in ("clean", "degraded")
+    ]
     images = [path for folder in folders for path in list_images(Path(folder))]
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
 
@@ -140,7 +146,9 @@ def _check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> No
         if kinds is registry.DEGRADATIONS:
             sampling = make_options(SamplingOptions, "sampling", entry.get("sampling", {}))
             if sampling.mode and sampling.mode not in made.MODES:
-                raise NopairsError(f"sampling: unknown mode {sampling.mode!r}; {registry.suggest(sampling.mode, made.MODES)}")
+                raise NopairsError(
+                    f"sampling: unknown mode {sampling.mode!r}; {registry.suggest(sampling.mode, made.MODES)}"
+                )
     except (NopairsError, TypeError) as error:
         raise NopairsError(f"config: {place}: {error}") from None
 
@@ -161,7 +169,9 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
     table = {"dataset": config["dataset"], "rivals": [], "in_all": True, **table}
     dataset = table["dataset"]
     if dataset not in config["datasets"]:
-        raise NopairsError(f"config: tables: {name}: dataset {dataset!r}: {registry.suggest(dataset, config['datasets'])}")
+        raise NopairsError(
+            f"config: tables: {name}: dataset {dataset!r}: {registry.suggest(dataset, config['datasets'])}"
+        )
     methods = [parse_method(config, method) for method in table["methods"]]
     table["methods"] = [method.name for method in methods if _possible(config, dataset, method)]
     table["rivals"] = [rival for rival in table["rivals"] if rival in table["methods"]]

@@ -11,7 +11,11 @@ class NopairsError(Exception):
     """Something a user can mend: the message names the thing, what was expected, and what to do."""
 
 
-def run(main: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> int:
+def run(
+    main: Callable[[argparse.Namespace], int | None],
+    parser: argparse.ArgumentParser,
+    argv: Sequence[str] | None = None,
+) -> int:
     """Parse `argv`, call `main` and return the exit status; a `NopairsError` or `OSError` becomes one line on stderr.
 
     Adds the option ``--debug``, which lets the traceback through.

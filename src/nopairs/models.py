@@ -32,11 +32,18 @@ def make_options(options_class: Any, kind: str, options: dict[str, Any]) -> Any:
     for name in options:
         if name not in known:
             raise NopairsError(f"{kind}: unknown option {name!r}; {registry.suggest(name, known)}")
-    return options_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
+    return options_class(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    )
 
 
 def save_model(
-    folder: Path, family: str, kind: str, options: dict[str, Any], weights: dict[str, torch.Tensor], facts: dict[str, Any]
+    folder: Path,
+    family: str,
+    kind: str,
+    options: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+    facts: dict[str, Any],
 ) -> None:
     """Write a model; `facts` (seed, steps, data hash, wall time ...) go into model.json.
 
@@ -45,7 +52,10 @@ def save_model(
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_file(folder / WEIGHTS) as temporary:
         save_file({key: value.contiguous() for key, value in weights.items()}, temporary)
-    write_json(folder / DESCRIPTION, {"family": family, "kind": kind, "options": options, "nopairs": __version__, **facts})
+    write_json(
+        folder / DESCRIPTION,
+        {"family": family, "kind": kind, "options": options, "nopairs": __version__, **facts},
+    )
 
 
 def load_model(folder: Path) -> nn.Module:
@@ -55,13 +65,17 @@ def load_model(folder: Path) -> nn.Module:
         NopairsError: no model there, or its weights and description do not fit.
     """
     if not (folder / DESCRIPTION).is_file():
-        raise NopairsError(f"{folder}: no {DESCRIPTION} there; name the folder of a trained model, such as results/models/photos/...")
+        raise NopairsError(
+            f"{folder}: no {DESCRIPTION} there; name the folder of a trained model, such as results/models/photos/..."
+        )
     description = read_json(folder / DESCRIPTION)
     network = make(description["family"], description["kind"], description["options"])
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise NopairsError(f"{folder / WEIGHTS}: not the weights of this {description['kind']} ({error}); train it again") from None
+        raise NopairsError(
+            f"{folder / WEIGHTS}: not the weights of this {description['kind']} ({error}); train it again"
+        ) from None
     return network.eval()
 
 
@@ -71,5 +85,10 @@ def load_restorer(path: Path) -> nn.Module:
     if path.name == WEIGHTS and (path.parent / DESCRIPTION).is_file():
         path = path.parent
     if path.is_dir():
+        family = read_json(path / DESCRIPTION)["family"] if (path / DESCRIPTION).is_file() else "restorer"
+        if family != "restorer":
+            raise NopairsError(
+                f"{path}: is a {family} model, not a restorer; name a folder such as results/models/photos/ludvae+dncnn/seed0"
+            )
         return load_model(path)
     return Pretrained(PretrainedOptions(str(path))).eval()

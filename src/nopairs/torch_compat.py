@@ -21,7 +21,7 @@ def make_torchvision_importable() -> None:
     if _library is not None:
         return
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError:
         _library = torch.library.Library("torchvision", "DEF")
         for schema in _SCHEMAS.values():

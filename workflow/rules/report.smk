@@ -118,6 +118,7 @@ rule plot_table:
 def report_figures():
     figures = {f"table/{table}": f"results/figures/tables/{table}.png" for table in TABLES_IN_ALL}
     for dataset in REPORTED:
+        figures[f"comparison/{dataset}"] = f"results/figures/{dataset}/comparison"
         figures[f"losses/{dataset}"] = f"results/figures/{dataset}/losses.png"
         if noise_folders(dataset):
             figures[f"noise_patches/{dataset}"] = f"results/figures/{dataset}/noise_patches.png"
@@ -165,7 +166,6 @@ rule report:
         graph="results/rulegraph.dot",
         tables=[f"results/tables/{table}.csv" for table in TABLES_IN_ALL],
         figures=report_figures().values(),
-        comparisons=[f"results/figures/{dataset}/comparison" for dataset in REPORTED],
         restored=[path for dataset in REPORTED for path in restored_folders(dataset).values()],
     output:
         "results/report.html",

@@ -28,7 +28,9 @@ class EmbeddedPhoto:
         """Return the installed file; raises NopairsError when the package no longer ships it."""
         file = Path(str(importlib.resources.files(self.package))) / self.path
         if not file.is_file():
-            raise NopairsError(f"{self.package}/{self.path}: not in the installed package; use the locked version")
+            raise NopairsError(
+                f"{self.package}/{self.path}: not in the installed package; use the locked version"
+            )
         return file
 
 

@@ -36,12 +36,16 @@ def tile_corners(height: int, width: int, tile: int) -> list[tuple[int, int]]:
         NopairsError: the image is smaller than a tile.
     """
     if min(height, width) < tile:
-        raise NopairsError(f"the image is {width}x{height} pixels, smaller than a training tile of {tile}; lower `tile` or remove it")
+        raise NopairsError(
+            f"the image is {width}x{height} pixels, smaller than a training tile of {tile}; lower `tile` or remove it"
+        )
     tops, lefts = ([*range(0, side - tile, tile), side - tile] for side in (height, width))
     return [(top, left) for top in tops for left in lefts]
 
 
-def write_dataset(sources: Sequence[SourcePhoto], folder: Path, tile: int, camera: Camera | None, seed: int) -> None:
+def write_dataset(
+    sources: Sequence[SourcePhoto], folder: Path, tile: int, camera: Camera | None, seed: int
+) -> None:
     """Write every role's images and `index.csv` into `folder`.
 
     Training roles (clean, degraded, pairs) are cut into `tile` x `tile` PNGs, so that random crops never decode a large file;

@@ -40,7 +40,9 @@ def collect_embedded(folder: Path) -> list[SourcePhoto]:
         origin = photo.locate()
         copy = folder / origin.name
         shutil.copyfile(origin, copy)
-        found.append(SourcePhoto(str(copy), photo.role, "clean", photo.name, photo.scene, photo.scale, sha256(copy)))
+        found.append(
+            SourcePhoto(str(copy), photo.role, "clean", photo.name, photo.scene, photo.scale, sha256(copy))
+        )
     return found
 
 
@@ -56,9 +58,13 @@ def collect_folders(entry: dict[str, Any]) -> list[SourcePhoto]:
     photos = [_photo(path, "clean", "clean", Path(entry["clean"])) for path in clean]
     held_out = set() if "test" in entry else set(degraded[:: entry["test_every"]])
     if held_out == set(degraded):
-        raise NopairsError(f"{entry['degraded']}: one photo only; give at least two, since one is held out for testing")
+        raise NopairsError(
+            f"{entry['degraded']}: one photo only; give at least two, since one is held out for testing"
+        )
     root = Path(entry["degraded"])
-    photos += [_photo(path, "test" if path in held_out else "degraded", "degraded", root) for path in degraded]
+    photos += [
+        _photo(path, "test" if path in held_out else "degraded", "degraded", root) for path in degraded
+    ]
     for role in PAIRED_ROLES:
         if role in entry:
             photos += _paired(role, Path(entry[role]["clean"]), Path(entry[role]["degraded"]))
@@ -74,7 +80,9 @@ def write_sources(photos: Iterable[SourcePhoto], path: Path) -> None:
 
 def read_sources(path: Path) -> list[SourcePhoto]:
     """Read `sources.csv`."""
-    return [SourcePhoto(**row) for row in pd.read_csv(path, dtype={"photo": str, "scene": str}).to_dict("records")]
+    return [
+        SourcePhoto(**row) for row in pd.read_csv(path, dtype={"photo": str, "scene": str}).to_dict("records")
+    ]
 
 
 def _photo(path: Path, role: str, side: str, root: Path) -> SourcePhoto:
@@ -90,7 +98,9 @@ def _paired(role: str, clean: Path, degraded: Path) -> list[SourcePhoto]:
     }
     alone = sorted(pairs["clean"].keys() ^ pairs["degraded"].keys())
     if alone:
-        raise NopairsError(f"{role}: {alone[0]} stands in only one of {clean} and {degraded}; pairs need equal file names")
+        raise NopairsError(
+            f"{role}: {alone[0]} stands in only one of {clean} and {degraded}; pairs need equal file names"
+        )
     return [*pairs["clean"].values(), *pairs["degraded"].values()]
 
 

@@ -34,7 +34,9 @@ def read_tiles(folder: Path) -> tuple[np.ndarray, list[str]]:
         index, path = item
         tile = read_rgb(path)
         if tile.shape != shape[1:]:
-            raise NopairsError(f"{path}: {tile.shape[1]}x{tile.shape[0]} pixels, but the other tiles are {shape[2]}x{shape[1]}")
+            raise NopairsError(
+                f"{path}: {tile.shape[1]}x{tile.shape[0]} pixels, but the other tiles are {shape[2]}x{shape[1]}"
+            )
         tiles[index] = tile
 
     with ThreadPoolExecutor() as pool:
@@ -46,7 +48,9 @@ def _allocate(shape: tuple[int, ...]) -> np.ndarray:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if int(np.prod(shape)) < MEMORY_SHARE * memory:
         return np.empty(shape, np.uint8)
-    with tempfile.NamedTemporaryFile(prefix="nopairs-tiles-") as file:  # unlinked at once, freed with the array
+    with tempfile.NamedTemporaryFile(
+        prefix="nopairs-tiles-"
+    ) as file:  # unlinked at once, freed with the array
         return np.memmap(file.name, np.uint8, "w+", shape=shape)
 
 
@@ -69,11 +73,15 @@ def random_crops(
     """
     count, height, width, _ = tiles[0].shape
     if crop > min(height, width):
-        raise NopairsError(f"crop {crop} is larger than the training tiles ({width}x{height}); lower `crop` or raise `tile`")
+        raise NopairsError(
+            f"crop {crop} is larger than the training tiles ({width}x{height}); lower `crop` or raise `tile`"
+        )
     index = rng.integers(count, size=(batch, 1, 1))
     rows = rng.integers(height - crop + 1, size=(batch, 1)) + _steps(rng, batch, crop)
     columns = rng.integers(width - crop + 1, size=(batch, 1)) + _steps(rng, batch, crop)
-    turned = rng.random((batch, 1, 1)) < 0.5  # a transposition; with the two flips it makes all eight symmetries
+    turned = (
+        rng.random((batch, 1, 1)) < 0.5
+    )  # a transposition; with the two flips it makes all eight symmetries
     y = np.where(turned, rows[:, None, :], rows[:, :, None])
     x = np.where(turned, columns[:, :, None], columns[:, None, :])
     return [to_tensor(array[index, y, x]) for array in tiles], index.ravel()
@@ -92,4 +100,14 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
 
 def to_uint8(images: torch.Tensor) -> np.ndarray:
     """Round float (batch, 3, H, W) in [0, 1] to uint8 (batch, H, W, 3), clipping values outside."""
-    return images.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return (
+        images.float()
+        .clamp(0, 1)
+        .mul(255)
+        .round()
+        .to(torch.uint8)
+        .permute(0, 2, 3, 1)
+        .contiguous()
+        .cpu()
+        .numpy()
+    )

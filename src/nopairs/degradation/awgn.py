@@ -24,7 +24,12 @@ class Awgn(nn.Module):
         super().__init__()
 
     def make_pairs(
-        self, clean: torch.Tensor, degraded: torch.Tensor | None, mode: str, strength: torch.Tensor, generator: torch.Generator
+        self,
+        clean: torch.Tensor,
+        degraded: torch.Tensor | None,
+        mode: str,
+        strength: torch.Tensor,
+        generator: torch.Generator,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (clean, noisy), both (batch, 3, H, W); `strength` (batch,) is each image's sigma."""
         noise = torch.randn(clean.shape, generator=generator).to(clean)

@@ -59,7 +59,7 @@ class LudVaeOptions:
     noise_degraded: float = 0.0
     noise_blur: float = 0.0
     image_latent: str = "vq"
-    width: int = 256
+    width: int = 144
     blocks: int = 2
     stride: int = 4
     codes: int = 512
@@ -74,17 +74,26 @@ class LudVaeOptions:
     shared_gradient: bool = True
 
     def __post_init__(self) -> None:
-        choices = {"h": H_KINDS, "image_latent": IMAGE_LATENTS, "noise_encoder_sees": NOISE_ENCODER_SEES, "posterior": POSTERIORS}
+        choices = {
+            "h": H_KINDS,
+            "image_latent": IMAGE_LATENTS,
+            "noise_encoder_sees": NOISE_ENCODER_SEES,
+            "posterior": POSTERIORS,
+        }
         choices["likelihood"] = LIKELIHOODS
         for name, known in choices.items():
             if getattr(self, name) not in known:
-                raise NopairsError(f"ludvae: {name} {getattr(self, name)!r} is unknown; take one of {', '.join(known)}")
+                raise NopairsError(
+                    f"ludvae: {name} {getattr(self, name)!r} is unknown; take one of {', '.join(known)}"
+                )
         if self.stride not in (1, 2, 4, 8):
             raise NopairsError(f"ludvae: stride {self.stride} must be 1, 2, 4 or 8")
         if not 0 < self.kl_ramp <= 1:
             raise NopairsError(f"ludvae: kl_ramp {self.kl_ramp} must be within (0, 1]")
         if self.blur_size % 2 == 0 or self.blur_sigma <= 0:
-            raise NopairsError(f"ludvae: blur_size {self.blur_size} must be odd and blur_sigma {self.blur_sigma} positive")
+            raise NopairsError(
+                f"ludvae: blur_size {self.blur_size} must be odd and blur_sigma {self.blur_sigma} positive"
+            )
 
 
 def gaussian_kernel(size: int, sigma: float) -> torch.Tensor:
@@ -96,12 +105,14 @@ def gaussian_kernel(size: int, sigma: float) -> torch.Tensor:
 
 def gaussian_blur(images: torch.Tensor, size: int, sigma: float) -> torch.Tensor:
     """Blur (batch, channels, H, W) with a truncated, renormalised Gaussian; borders are reflected."""
-    channels = images.shape[1]
-    taps = gaussian_kernel(size, sigma).to(images)
-    half = size // 2
-    images = F.pad(images, (half, half, half, half), mode="reflect")
-    images = F.conv2d(images, taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1), groups=channels)
-    return F.conv2d(images, taps.view(1, 1, -1, 1).expand(channels, 1, -1, 1), groups=channels)
+    channels, half = images.shape[1], size // 2
+    taps = gaussian_kernel(size, sigma).to(images.device)
+    with torch.autocast(
+        images.device.type, enabled=False
+    ):  # a blurred copy in bfloat16 would be off by more than its noise
+        images = F.pad(images.float(), (half, half, half, half), mode="reflect")
+        images = F.conv2d(images, taps.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
+        return F.conv2d(images, taps.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
 
 
 def correlate(noise: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -159,10 +170,14 @@ class LudVae(nn.Module):
         self.quantise_fine = VectorQuantiser(options.codes, options.code_width)
         outputs = 3 if options.likelihood == "mse" else 6  # the mean, and the logarithm of the variance
         self.image_decoder = decoder(2 * options.code_width, width, outputs, blocks, doublings)
-        self.noise_decoder = decoder(2 * (options.code_width + options.noise_width), width, 3, blocks, doublings)
+        self.noise_decoder = decoder(
+            2 * (options.code_width + options.noise_width), width, 3, blocks, doublings
+        )
         self.multiple = 2 * options.stride
 
-    def h(self, images: torch.Tensor, degraded: bool, generator: torch.Generator | None = None) -> torch.Tensor:
+    def h(
+        self, images: torch.Tensor, degraded: bool, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
         """Bring an image of either domain to what both have in common (equation 10)."""
         options = self.options
         if options.h == "gaussian_blur":
@@ -209,7 +224,9 @@ class LudVae(nn.Module):
         sample = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
         return sample, kl_to_standard_normal(mean, log_variance)
 
-    def prior_noise_latent(self, z: torch.Tensor, strength: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def prior_noise_latent(
+        self, z: torch.Tensor, strength: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
         """Draw z_n ~ N(0, t^2 I) for image latents z, one t an image."""
         batch, _, height, width = z.shape
         size = self.options.noise_width
@@ -219,7 +236,12 @@ class LudVae(nn.Module):
         return strength.view(-1, 1, 1, 1) * z_n
 
     def make_pairs(
-        self, clean: torch.Tensor, degraded: torch.Tensor, mode: str, strength: torch.Tensor, generator: torch.Generator
+        self,
+        clean: torch.Tensor,
+        degraded: torch.Tensor,
+        mode: str,
+        strength: torch.Tensor,
+        generator: torch.Generator,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Make pairs (section 3.3); sides of any size are reflect-padded to a multiple and cropped back.
 
@@ -238,7 +260,9 @@ class LudVae(nn.Module):
         image = padded if mode == "difference" else self.decode_image(z)[0]
         return clean, (image + noise)[..., :height, :width]
 
-    def losses(self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor) -> dict[str, torch.Tensor]:
+    def losses(
+        self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Return the negative objective of proposition 1 (equation 9) and its parts, for a batch from each domain."""
         options = self.options
         z, commitment_clean = self.image_latent(self.h(clean, degraded=False))

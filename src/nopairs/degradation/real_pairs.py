@@ -24,7 +24,12 @@ class RealPairs(nn.Module):
         super().__init__()
 
     def make_pairs(
-        self, clean: torch.Tensor, degraded: torch.Tensor, mode: str, strength: torch.Tensor, generator: torch.Generator
+        self,
+        clean: torch.Tensor,
+        degraded: torch.Tensor,
+        mode: str,
+        strength: torch.Tensor,
+        generator: torch.Generator,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the given pairs."""
         return clean, degraded

@@ -34,14 +34,21 @@ class SamplingOptions:
     def __post_init__(self) -> None:
         for low, high in (self.strength, *self.candidates):
             if not 0 <= low <= high:
-                raise NopairsError(f"sampling: strength [{low}, {high}] must be a range [low, high] with 0 <= low <= high")
+                raise NopairsError(
+                    f"sampling: strength [{low}, {high}] must be a range [low, high] with 0 <= low <= high"
+                )
         if self.copies < 1:
             raise NopairsError(f"sampling: copies is {self.copies}; it must be at least 1")
 
 
 @torch.inference_mode()
 def sample_pairs(
-    model: nn.Module, sources: dict[str, np.ndarray], options: SamplingOptions, strength: tuple[float, float], seed: int, batch: int = 16
+    model: nn.Module,
+    sources: dict[str, np.ndarray],
+    options: SamplingOptions,
+    strength: tuple[float, float],
+    seed: int,
+    batch: int = 16,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sample `copies` pairs of each source tile.
 
@@ -63,11 +70,15 @@ def sample_pairs(
     made: list[list[np.ndarray]] = [[], []]
     for _ in range(options.copies):
         for start in range(0, count, batch):
-            tiles = {side: to_tensor(array[start : start + batch]).to(device) for side, array in sources.items()}
+            tiles = {
+                side: to_tensor(array[start : start + batch]).to(device) for side, array in sources.items()
+            }
             size = len(next(iter(tiles.values())))
             level = (low + (high - low) * torch.rand(size, generator=generator)).to(device)
             with autocast(device, options.precision):
-                pair = model.make_pairs(tiles.get("clean"), tiles.get("degraded"), options.mode, level, generator)
+                pair = model.make_pairs(
+                    tiles.get("clean"), tiles.get("degraded"), options.mode, level, generator
+                )
             for side, images in zip(made, pair, strict=True):
                 side.append(to_uint8(images))
     clean, noisy = (_copies_side_by_side(np.concatenate(side), options.copies) for side in made)

@@ -60,6 +60,8 @@ class DnCNN(nn.Module):
         """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""
         return degraded - self.model(degraded)
 
-    def losses(self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor) -> dict[str, torch.Tensor]:
+    def losses(
+        self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Return the mean squared error of the restored image."""
         return {"loss": F.mse_loss(self(degraded).float(), clean)}

@@ -40,7 +40,9 @@ class Pretrained(nn.Module):
         except Exception as error:  # spandrel and torch raise many kinds for files that are not weights
             raise NopairsError(f"{path}: not a weight file of a known restorer ({error})") from None
         if not isinstance(loaded, spandrel.ImageModelDescriptor) or loaded.scale != 1:
-            raise NopairsError(f"{path}: {loaded.architecture.name} does not map an image to one of its own size")
+            raise NopairsError(
+                f"{path}: {loaded.architecture.name} does not map an image to one of its own size"
+            )
         if (loaded.input_channels, loaded.output_channels) != (3, 3):
             raise NopairsError(f"{path}: takes {loaded.input_channels} channels; an RGB restorer is needed")
         self.model = loaded.model

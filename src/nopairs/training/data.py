@@ -33,7 +33,9 @@ class UnpairedData:
 
     def describe(self) -> str:
         """Name the files of the latest batch."""
-        names = [self.clean_names[k] for k in self.clean_index] + [self.degraded_names[k] for k in self.degraded_index]
+        names = [self.clean_names[k] for k in self.clean_index] + [
+            self.degraded_names[k] for k in self.degraded_index
+        ]
         return ", ".join(names)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -45,7 +47,11 @@ class PairedData:
     """Crops of clean and degraded tiles that belong together; validated on whole pairs of images."""
 
     def __init__(
-        self, clean: np.ndarray, degraded: np.ndarray, val: list[tuple[np.ndarray, np.ndarray]], options: TrainingOptions
+        self,
+        clean: np.ndarray,
+        degraded: np.ndarray,
+        val: list[tuple[np.ndarray, np.ndarray]],
+        options: TrainingOptions,
     ) -> None:
         """`clean` and `degraded`: uint8 (tiles, height, width, 3); `val`: (clean, degraded) images, uint8 (H, W, 3)."""
         self.clean, self.degraded, self.val = clean, degraded, val
@@ -53,13 +59,19 @@ class PairedData:
 
     @classmethod
     def with_validation(
-        cls, clean: np.ndarray, degraded: np.ndarray, val: list[tuple[np.ndarray, np.ndarray]], options: TrainingOptions
+        cls,
+        clean: np.ndarray,
+        degraded: np.ndarray,
+        val: list[tuple[np.ndarray, np.ndarray]],
+        options: TrainingOptions,
     ) -> PairedData:
         """Train on pairs and validate on `val`, or when that is empty on some of the pairs, held out."""
         if val or len(clean) < 2:
             return cls(clean, degraded, val, options)
         held = max(1, min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(clean))))
-        return cls(clean[held:], degraded[held:], list(zip(clean[:held], degraded[:held], strict=True)), options)
+        return cls(
+            clean[held:], degraded[held:], list(zip(clean[:held], degraded[:held], strict=True)), options
+        )
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Return `clean` and `degraded`, each (batch, 3, crop, crop)."""

@@ -15,7 +15,9 @@ def pick_device(name: str) -> torch.device:
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise NopairsError("device cuda: torch sees no GPU here; set `device: auto` or `cpu`, or run on a GPU node")
+        raise NopairsError(
+            "device cuda: torch sees no GPU here; set `device: auto` or `cpu`, or run on a GPU node"
+        )
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 

@@ -142,7 +142,9 @@ class Trainer:
             group["lr"] = learning_rate(options, step)
         with autocast(self.device, options.precision):
             losses = self.losses(step / options.steps, **batch)
-        if self.device.type == "cpu" or step % options.log_every == 0:  # on a GPU reading the loss would stall every step
+        if (
+            self.device.type == "cpu" or step % options.log_every == 0
+        ):  # on a GPU reading the loss would stall every step
             self._refuse_non_finite(losses)
         self.optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
@@ -158,7 +160,11 @@ class Trainer:
         values = {name: float(value.detach()) for name, value in losses.items()}
         if all(map(math.isfinite, values.values())):
             return
-        saved = f"the last good state is in {self.state_file}" if self.state_file.exists() else "no state was saved yet"
+        saved = (
+            f"the last good state is in {self.state_file}"
+            if self.state_file.exists()
+            else "no state was saved yet"
+        )
         raise NopairsError(
             f"{self.folder}: the loss is not finite at step {self.state.step} ({values}); batch: {self.data.describe()}; "
             f"{saved}; lower `lr`, set `clip`, or train with `precision: float32`"
@@ -175,14 +181,21 @@ class Trainer:
             measures = self.data.validate(self.average.eval())
             row |= {f"val_{name}": value for name, value in measures.items()}
             self._keep_best(next(iter(measures.values())))
-        fixed = {"step": step, "loss": row.pop("loss"), "lr": self.optimiser.param_groups[0]["lr"], "seconds": self.state.seconds}
+        fixed = {
+            "step": step,
+            "loss": row.pop("loss"),
+            "lr": self.optimiser.param_groups[0]["lr"],
+            "seconds": self.state.seconds,
+        }
         self.state.log.append({**fixed, **row})
         progress.show(step, loss=fixed["loss"], **row)
 
     def _keep_best(self, value: float) -> None:
         if value > self.state.best:
             self.state.best, self.state.best_step = value, self.state.step
-            self.state.chosen = {key: tensor.detach().cpu().clone() for key, tensor in self.average.state_dict().items()}
+            self.state.chosen = {
+                key: tensor.detach().cpu().clone() for key, tensor in self.average.state_dict().items()
+            }
 
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True
@@ -211,9 +224,13 @@ class Trainer:
 
     def _finish(self) -> Result:
         self._write_log()
-        weights = self.state.chosen or {key: value.detach().cpu() for key, value in self.average.state_dict().items()}
+        weights = self.state.chosen or {
+            key: value.detach().cpu() for key, value in self.average.state_dict().items()
+        }
         best = self.state.best if self.state.chosen else None
-        return Result(weights, self.state.step, self.state.best_step or self.state.step, best, self.state.seconds)
+        return Result(
+            weights, self.state.step, self.state.best_step or self.state.step, best, self.state.seconds
+        )
 
     def forget(self) -> None:
         """Delete the training state; to be called once the weights are saved."""
@@ -235,8 +252,16 @@ class Progress:
         terminal = sys.stderr.isatty()
         interval = 0.1 if terminal else 60.0
         self._bar = tqdm(
-            total=total, initial=start, desc=name, mininterval=interval, maxinterval=interval, ascii=not terminal,
-            dynamic_ncols=terminal, ncols=None if terminal else 100, file=_LineWriter() if not terminal else None, unit="step",
+            total=total,
+            initial=start,
+            desc=name,
+            mininterval=interval,
+            maxinterval=interval,
+            ascii=not terminal,
+            dynamic_ncols=terminal,
+            ncols=None if terminal else 100,
+            file=_LineWriter() if not terminal else None,
+            unit="step",
         )
 
     def __enter__(self) -> Progress:
@@ -247,7 +272,9 @@ class Progress:
 
     def show(self, step: int, **values: float) -> None:
         """Advance to `step`, showing `loss` and validation measures when they are given."""
-        shown = {key: f"{value:.4g}" for key, value in values.items() if key == "loss" or key.startswith("val_")}
+        shown = {
+            key: f"{value:.4g}" for key, value in values.items() if key == "loss" or key.startswith("val_")
+        }
         if shown:
             self._bar.set_postfix(shown, refresh=False)
         self._bar.update(step - self._bar.n)

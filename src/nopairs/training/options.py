@@ -56,4 +56,6 @@ class TrainingOptions:
             raise NopairsError(f"training: lr {self.lr} must be positive and ema {self.ema} within [0, 1)")
         for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
-                raise NopairsError(f"training: {name} {getattr(self, name)!r} is unknown; take one of {', '.join(known)}")
+                raise NopairsError(
+                    f"training: {name} {getattr(self, name)!r} is unknown; take one of {', '.join(known)}"
+                )

@@ -19,7 +19,9 @@ def save_pairs(folder: Path, clean: np.ndarray, degraded: np.ndarray) -> None:
 
 def load_pairs(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Map the clean and degraded tiles that `save_pairs` wrote into memory."""
-    clean, degraded = (np.load(folder / f"{side}.npy", mmap_mode="r", allow_pickle=False) for side in ("clean", "degraded"))
+    clean, degraded = (
+        np.load(folder / f"{side}.npy", mmap_mode="r", allow_pickle=False) for side in ("clean", "degraded")
+    )
     return clean, degraded
 
 

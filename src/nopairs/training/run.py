@@ -19,14 +19,18 @@ from nopairs.training.options import TrainingOptions
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every training script takes."""
-    parser.add_argument("--entry", required=True, help="the method's config entry (kind, options, training), as YAML or JSON")
+    parser.add_argument(
+        "--entry", required=True, help="the method's config entry (kind, options, training), as YAML or JSON"
+    )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
 
 
-def train_and_save(family: str, args: argparse.Namespace, make_data: Callable[[TrainingOptions], Data]) -> None:
+def train_and_save(
+    family: str, args: argparse.Namespace, make_data: Callable[[TrainingOptions], Data]
+) -> None:
     """Train the model that `args.entry` describes and save it with its facts into `args.out`."""
     torch.set_num_threads(args.threads)
     entry = yaml.safe_load(args.entry)
@@ -37,7 +41,9 @@ def train_and_save(family: str, args: argparse.Namespace, make_data: Callable[[T
     device = pick_device(args.device)
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
     config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()
-    trainer = Trainer(network, data, options, args.out, seed=args.seed, device=device, fingerprint=config_hash + data_hash)
+    trainer = Trainer(
+        network, data, options, args.out, seed=args.seed, device=device, fingerprint=config_hash + data_hash
+    )
     result = trainer.run()
     facts = {
         "training": entry["training"],

@@ -14,5 +14,7 @@ def learning_rate(options: TrainingOptions, step: int) -> float:
         return warm * options.lr * 0.5 ** sum(step >= milestone for milestone in options.milestones)
     if options.schedule == "cosine":
         done = max(0.0, step - options.warmup) / max(1, options.steps - options.warmup)
-        return warm * (options.final_lr + (options.lr - options.final_lr) * 0.5 * (1 + math.cos(math.pi * done)))
+        return warm * (
+            options.final_lr + (options.lr - options.final_lr) * 0.5 * (1 + math.cos(math.pi * done))
+        )
     return warm * options.lr

@@ -1,0 +1,105 @@
+"""The configuration: what it resolves to, and what it refuses, before any job starts."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from nopairs import config, digest
+from nopairs.errors import NopairsError
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+def resolve(change: dict[str, Any] | None = None) -> dict[str, Any]:
+    return config.resolve(config.merge(copy.deepcopy(DEFAULT), change or {}), SCHEMA)
+
+
+def test_the_default_resolves() -> None:
+    resolved = resolve()
+    assert resolved["tables"]["denoising"]["dataset"] == "photos"
+    assert resolved["degradations"]["ludvae"]["model"] == "ludvae"
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "workflow/configs").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
+    assert resolve(yaml.safe_load(file.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": [1]}, "unknown key 'seed' at the top level; did you mean 'seeds'"),
+        ({"seeds": []}, "seeds"),
+        ({"degradations": {"x": {"kind": "ludvea", "training": {"steps": 1}}}}, "did you mean 'ludvae'"),
+        (
+            {"degradations": {"ludvae": {"options": {"widht": 3}}}},
+            "unknown option 'widht'; did you mean 'width'",
+        ),
+        (
+            {"degradations": {"ludvae": {"training": {"setps": 3}}}},
+            "unknown option 'setps'; did you mean 'steps'",
+        ),
+        ({"degradations": {"ludvae": {"training": {"lr": -1}}}}, "lr -1"),
+        ({"degradations": {"ludvae": {"sampling": {"mode": "methd2"}}}}, "did you mean 'method2'"),
+        ({"degradations": {"awgn": {"sampling": {"strength": [0.5, 0.1]}}}}, "must be a range"),
+        ({"tables": {"denoising": {"methods": ["ludvae+dncn"]}}}, "did you mean 'dncnn'"),
+        ({"tables": {"denoising": {"dataset": "photo"}}}, "did you mean 'photos'"),
+        ({"tables": {"denoising": {"metrics": ["psnrr"]}}}, "psnrr"),
+        ({"datasets": {"photos": {"camera": {"jpeg_qualty": 3}}}}, "did you mean 'jpeg_quality'"),
+        ({"datasets": {"mine": {"clean": "a"}}}, "no `degraded:`"),
+        ({"restorers": {"dncnn": {"training": {"schedule": "cosin"}}}}, "schedule 'cosin'"),
+        ({"degradations": {"x": {"base": "ludva"}}}, "did you mean 'ludvae'"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(NopairsError, match=".*") as error:
+        resolve(change)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_base_merges_an_entry_under_another() -> None:
+    resolved = resolve({"degradations": {"narrow": {"base": "ludvae", "options": {"width": 8}}}})
+    narrow, ludvae = (resolved["degradations"][name] for name in ("narrow", "ludvae"))
+    assert narrow["options"] == ludvae["options"] | {"width": 8}
+    assert narrow["training"] == ludvae["training"] and narrow["model"] == "narrow"
+
+
+def test_a_dataset_without_pairs_loses_what_needs_them() -> None:
+    own = {"dataset": "mine", "datasets": {"mine": {"clean": "a", "degraded": "b"}}}
+    table = resolve(own)["tables"]["denoising"]
+    assert "ludvae+dncnn" in table["methods"] and "input" in table["methods"]
+    assert not {"supervised+dncnn", "awgn_tuned+dncnn", "bm3d"} & set(table["methods"])
+    assert table["metrics"] == ["swd", "niqe"]
+
+
+def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "a.png")
+    for wrong in ("missing", "empty"):
+        with pytest.raises(NopairsError, match=wrong):
+            config.folder_listing({"clean": str(tmp_path / "a.png"), "degraded": str(tmp_path / wrong)})
+
+
+def test_digest_sees_code_but_not_comments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digest, "SOURCE", tmp_path)
+    (tmp_path / "nopairs").mkdir()
+    (tmp_path / "nopairs/a.py").write_text("from nopairs import b\n")
+    (tmp_path / "nopairs/b.py").write_text("X = 1\n")
+    (tmp_path / "nopairs/c.py").write_text("Y = 1\n")
+    first = digest.code_digest("nopairs/a.py")
+    (tmp_path / "nopairs/b.py").write_text('"""Now with words."""\nX = 1  # and more\n')
+    (tmp_path / "nopairs/c.py").write_text("Y = 2\n")
+    assert digest.code_digest("nopairs/a.py") == first
+    (tmp_path / "nopairs/b.py").write_text("X = 2\n")
+    assert digest.code_digest("nopairs/a.py") != first

@@ -1,0 +1,175 @@
+"""The embedded dataset's recipe, tiling, crops, sources of a user's own folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+from nopairs.data.camera import Camera, demosaic_noise, linear_to_srgb, photograph, srgb_to_linear
+from nopairs.data.embedded import PHOTOS
+from nopairs.data.preprocess import tile_corners, write_dataset
+from nopairs.data.sources import collect_embedded, collect_folders, read_sources, write_sources
+from nopairs.data.tiles import random_crops, read_tiles, to_tensor, to_uint8
+from nopairs.errors import NopairsError
+
+
+def save(path: Path, seed: int, size: tuple[int, int] = (40, 48)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)).save(path)
+    return path
+
+
+def test_no_scene_has_two_roles_and_every_photo_is_installed() -> None:
+    roles: dict[str, set[str]] = {}
+    for photo in PHOTOS:
+        roles.setdefault(photo.scene, set()).add(photo.role)
+        assert photo.locate().is_file()
+    assert all(len(role) == 1 for role in roles.values())
+    assert {photo.role for photo in PHOTOS} == {"clean", "degraded", "val", "test"}
+
+
+def test_srgb_curves_are_inverse() -> None:
+    values = np.linspace(0, 1, 256)
+    np.testing.assert_allclose(linear_to_srgb(srgb_to_linear(values)), values, atol=1e-12)
+
+
+def test_demosaiced_noise_is_correlated_as_bilinear_interpolation_makes_it() -> None:
+    noise = demosaic_noise(np.random.default_rng(0).standard_normal((512, 512, 3)))[8:-8, 8:-8]
+    # Half of green is measured (variance 1), half a mean of four (1/4); red: a quarter 1, a half 1/2, a quarter 1/4.
+    np.testing.assert_allclose(noise.var((0, 1)), [0.5625, 0.625, 0.5625], rtol=0.03)
+
+
+def test_noise_grows_with_the_signal_in_linear_light() -> None:
+    deviations = []
+    for level in (60, 120, 200):
+        flat = np.full((128, 128, 3), level, np.uint8)
+        noisy = photograph(flat, Camera(gain_spread=1.0, jpeg_quality=100), np.random.default_rng(0))
+        deviations.append((srgb_to_linear(noisy / 255) - srgb_to_linear(flat / 255)).std())
+    assert deviations[0] < deviations[1] < deviations[2]
+
+
+def test_the_camera_repeats_with_its_seed() -> None:
+    photo = data.chelsea()[:64, :64]
+    first, again, other = (photograph(photo, Camera(), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 64), (100, 45)])
+def test_tiles_cover_an_image(size: tuple[int, int]) -> None:
+    covered = np.zeros(size, bool)
+    for top, left in tile_corners(*size, 32):
+        assert top + 32 <= size[0] and left + 32 <= size[1]
+        covered[top : top + 32, left : left + 32] = True
+    assert covered.all()
+
+
+def test_an_image_smaller_than_a_tile_is_refused() -> None:
+    with pytest.raises(NopairsError, match="smaller than a training tile"):
+        tile_corners(31, 100, 32)
+
+
+def test_the_embedded_dataset_has_what_its_index_says(tmp_path: Path) -> None:
+    write_sources(collect_embedded(tmp_path / "photos"), tmp_path / "sources.csv")
+    dataset = tmp_path / "photos_dataset"
+    dataset.mkdir()
+    write_dataset(read_sources(tmp_path / "sources.csv"), dataset, 128, Camera(exposures=1), seed=0)
+    index = pd.read_csv(dataset / "index.csv")
+    assert set(index.role) == {"clean", "degraded", "pairs", "val", "test"}
+    assert all((dataset / path).is_file() for path in index.path)
+    assert (index.groupby("scene").role.nunique() <= 2).all()  # pairs are the clean photos' own
+    for role in ("pairs", "val", "test"):
+        clean, degraded = (
+            sorted(p.name for p in (dataset / role / side).iterdir()) for side in ("clean", "degraded")
+        )
+        assert clean == degraded and clean
+    assert {p.name for p in (dataset / "test/clean").iterdir()} == {
+        "astronaut.png",
+        "chelsea.png",
+        "coffee.png",
+    }
+    tiles, names = read_tiles(dataset / "clean")
+    assert tiles.shape[1:] == (128, 128, 3) and len(tiles) == len(names) == (index.role == "clean").sum()
+
+
+def test_crops_are_the_same_part_of_both_sides_in_all_eight_symmetries() -> None:
+    tiles = np.arange(3 * 12 * 12 * 3, dtype=np.uint32).reshape(3, 12, 12, 3)
+    first, second = (tiles % 251).astype(np.uint8), (255 - tiles % 251).astype(np.uint8)
+    (a, b), index = random_crops([first, second], 400, 8, np.random.default_rng(0))
+    assert a.shape == (400, 3, 8, 8) and a.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(a + b, torch.ones_like(a))
+    symmetries = set()
+    for crop, tile in zip(to_uint8(a), index, strict=True):
+        found = [
+            symmetry
+            for symmetry in range(8)
+            for top in range(5)
+            for left in range(5)
+            if np.array_equal(_turn(first[tile, top : top + 8, left : left + 8], symmetry), crop)
+        ]
+        assert found
+        symmetries.add(found[0])
+    assert symmetries == set(range(8))
+
+
+def _turn(image: np.ndarray, symmetry: int) -> np.ndarray:
+    turned = np.rot90(image, symmetry % 4)
+    return turned[::-1] if symmetry >= 4 else turned
+
+
+def test_a_crop_larger_than_the_tiles_is_refused() -> None:
+    with pytest.raises(NopairsError, match="crop 16 is larger"):
+        random_crops([np.zeros((2, 8, 8, 3), np.uint8)], 1, 16, np.random.default_rng(0))
+
+
+def test_uint8_round_trip() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3)).astype(np.uint8)
+    assert np.array_equal(to_uint8(to_tensor(images)), images)
+    assert to_uint8(torch.tensor([-0.2, 1.3]).view(1, 1, 1, 2).expand(1, 3, 1, 2)).tolist()[0][0] == [
+        [0] * 3,
+        [255] * 3,
+    ]
+
+
+def test_own_folders_hold_out_every_nth_degraded_photo(tmp_path: Path) -> None:
+    for k in range(5):
+        save(tmp_path / f"clean/c{k}.png", k)
+        save(tmp_path / f"noisy/sub/n{k}.jpg", 10 + k)
+    photos = collect_folders(
+        {"clean": str(tmp_path / "clean"), "degraded": str(tmp_path / "noisy"), "test_every": 3}
+    )
+    assert [photo.role for photo in photos].count("test") == 2
+    assert [photo.role for photo in photos].count("degraded") == 3
+    dataset = tmp_path / "dataset"
+    dataset.mkdir()
+    write_dataset(photos, dataset, 32, None, seed=0)
+    assert (dataset / "test/degraded/sub__n0.png").is_file() and not (dataset / "test/clean").exists()
+
+
+def test_a_photo_in_training_and_test_is_found_by_its_content(tmp_path: Path) -> None:
+    for k in range(3):
+        save(tmp_path / f"clean/{k}.png", k)
+        save(tmp_path / f"noisy/{k}.png", 10 + k)
+        save(tmp_path / f"test/clean/{k}.png", 20 + k)
+        save(tmp_path / f"test/noisy/{k}.png", 10 + k)
+    entry = {"clean": str(tmp_path / "clean"), "degraded": str(tmp_path / "noisy"), "test_every": 3}
+    entry["test"] = {"clean": str(tmp_path / "test/clean"), "degraded": str(tmp_path / "test/noisy")}  # type: ignore[assignment]
+    with pytest.raises(NopairsError, match="the same photo as"):
+        collect_folders(entry)
+
+
+def test_pairs_need_equal_names(tmp_path: Path) -> None:
+    for k in range(2):
+        save(tmp_path / f"clean/{k}.png", k)
+        save(tmp_path / f"noisy/{k}.png", 10 + k)
+    save(tmp_path / "val/clean/a.png", 30)
+    save(tmp_path / "val/noisy/b.png", 31)
+    entry = {"clean": str(tmp_path / "clean"), "degraded": str(tmp_path / "noisy"), "test_every": 2}
+    entry["val"] = {"clean": str(tmp_path / "val/clean"), "degraded": str(tmp_path / "val/noisy")}  # type: ignore[assignment]
+    with pytest.raises(NopairsError, match="val: a stands in only one of"):
+        collect_folders(entry)

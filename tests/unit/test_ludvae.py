@@ -1,0 +1,183 @@
+"""LUD-VAE: its operators and losses against closed forms, its sampling, its size."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import correlate1d
+
+from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
+from nopairs.degradation.ludvae import (
+    LudVae,
+    LudVaeOptions,
+    correlate,
+    gaussian_blur,
+    gaussian_kernel,
+    gaussian_nll,
+    kl_to_standard_normal,
+)
+from nopairs.errors import NopairsError
+
+SMALL = {"width": 8, "code_width": 4, "noise_width": 4, "blocks": 1, "stride": 2}
+
+
+def small(**options: object) -> LudVae:
+    torch.manual_seed(0)
+    return LudVae(LudVaeOptions(**{**SMALL, **options}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("size", "sigma", "effective"), [(9, 2, 1.85), (9, 3, 2.23), (9, 4, 2.38), (9, 6, 2.49)]
+)
+def test_truncated_kernel_has_the_known_effective_sigma(size: int, sigma: float, effective: float) -> None:
+    taps, offsets = gaussian_kernel(size, sigma), torch.arange(size) - size // 2
+    assert taps.sum().item() == pytest.approx(1)
+    assert math.sqrt((taps * offsets**2).sum()) == pytest.approx(effective, abs=0.005)
+
+
+def test_blur_equals_scipys_with_the_same_taps() -> None:
+    image = torch.rand(1, 3, 30, 20)
+    taps = gaussian_kernel(9, 4.0).numpy()
+    expected = correlate1d(correlate1d(image.numpy(), taps, 2, mode="mirror"), taps, 3, mode="mirror")
+    np.testing.assert_allclose(gaussian_blur(image, 9, 4.0).numpy(), expected, atol=1e-6)
+
+
+def test_correlated_noise_keeps_its_variance_and_gets_the_kernels_correlation() -> None:
+    noise = correlate(torch.randn(4, 3, 256, 256, generator=torch.Generator().manual_seed(0)), 0.8)
+    assert noise.var().item() == pytest.approx(1, abs=0.02)
+    taps = gaussian_kernel(2 * math.ceil(2.4) + 1, 0.8)
+    expected = (taps[1:] * taps[:-1]).sum() / taps.square().sum()
+    assert (noise[..., 1:] * noise[..., :-1]).mean().item() == pytest.approx(expected.item(), abs=0.02)
+
+
+def test_kl_equals_torchs() -> None:
+    mean, log_variance = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+    normal = torch.distributions.Normal(mean, torch.exp(0.5 * log_variance))
+    expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum()
+    torch.testing.assert_close(kl_to_standard_normal(mean, log_variance), expected)
+
+
+def test_gaussian_nll_equals_torchs() -> None:
+    error, log_variance = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
+    expected = torch.nn.functional.gaussian_nll_loss(error, torch.zeros_like(error), log_variance.exp())
+    torch.testing.assert_close(gaussian_nll(error, log_variance), expected)
+
+
+def test_quantiser_takes_the_nearest_code_and_passes_the_gradient_straight() -> None:
+    quantiser = VectorQuantiser(16, 4).eval()
+    z = torch.randn(2, 4, 3, 5, requires_grad=True)
+    quantised, commitment = quantiser(z)
+    distances = torch.cdist(z.detach().permute(0, 2, 3, 1).reshape(-1, 4), quantiser.codebook)
+    nearest = quantiser.codebook[distances.argmin(1)].view(2, 3, 5, 4).permute(0, 3, 1, 2)
+    torch.testing.assert_close(quantised.detach(), nearest)
+    weight = torch.randn_like(z)
+    (gradient,) = torch.autograd.grad((quantised * weight).sum(), z, retain_graph=True)
+    torch.testing.assert_close(gradient, weight)
+    (gradient,) = torch.autograd.grad(commitment, z)
+    torch.testing.assert_close(gradient, 2 * (z.detach() - nearest) / z.numel())
+
+
+def test_quantiser_learns_clusters_and_revives_dead_codes() -> None:
+    torch.manual_seed(0)
+    centres = 5 * torch.randn(8, 4)
+    quantiser = VectorQuantiser(8, 4).train()
+    quantiser.codebook += 100  # all codes but one start out of reach
+    for _ in range(400):
+        chosen = centres[torch.randint(8, (256,))] + 0.05 * torch.randn(256, 4)
+        quantiser(chosen.view(1, 16, 16, 4).permute(0, 3, 1, 2))
+    assert torch.cdist(centres, quantiser.codebook).min(1).values.max() < 0.3
+    assert quantiser.perplexity() > 6
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_encoder_and_decoder_shapes(steps: int) -> None:
+    features = encoder(3, 8, 1, steps)(torch.rand(2, 3, 32, 16))
+    assert features.shape == (2, 8, 32 >> steps, 16 >> steps)
+    assert decoder(8, 8, 5, 1, steps)(features).shape == (2, 5, 32, 16)
+
+
+def test_full_size_has_ten_million_parameters() -> None:
+    count = sum(p.numel() for p in LudVae(LudVaeOptions()).parameters())
+    assert 9e6 < count < 11e6
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"image_latent": "continuous", "posterior": "normalised", "likelihood": "gaussian"}]
+)
+def test_losses_are_finite_and_train_every_parameter(options: dict[str, object]) -> None:
+    model = small(**options)
+    clean, degraded = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    losses = model.losses(0.5, clean=clean, degraded=degraded)
+    losses["loss"].backward()
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_without_shared_gradient_the_degraded_half_leaves_the_image_path_alone() -> None:
+    clean = torch.rand(2, 3, 32, 32)
+    gradients = []
+    for degraded in (torch.rand(2, 3, 32, 32), torch.zeros(2, 3, 32, 32)):
+        model = small(image_latent="continuous", shared_gradient=False)
+        model.losses(0.5, clean=clean, degraded=degraded)["loss"].backward()
+        gradients.append([p.grad for p in model.image_encoder.parameters()])
+    for first, second in zip(*gradients, strict=True):
+        assert first is not None and second is not None
+        torch.testing.assert_close(first, second)
+
+
+def test_kl_weight_ramps_to_its_end() -> None:
+    model = small(kl_weight=2.0, kl_ramp=0.5, commitment=0.0).eval()
+    images = {"clean": torch.rand(1, 3, 16, 16), "degraded": torch.rand(1, 3, 16, 16)}
+    for progress, weight in ((0.0, 0.0), (0.25, 1.0), (0.5, 2.0), (1.0, 2.0)):
+        losses = model.losses(progress, **images)
+        expected = losses["clean_mse"] + losses["degraded_mse"] + weight * losses["kl"]
+        torch.testing.assert_close(losses["loss"], expected)
+
+
+@pytest.mark.parametrize("mode", LudVae.MODES)
+def test_pairs_of_any_size_repeat_with_the_seed(mode: str) -> None:
+    model = small().eval()
+    clean, degraded = torch.rand(2, 3, 37, 23), torch.rand(2, 3, 37, 23)
+
+    def sample(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.inference_mode():
+            return model.make_pairs(clean, degraded, mode, torch.ones(2), torch.Generator().manual_seed(seed))
+
+    first, again, other = sample(0), sample(0), sample(1)
+    assert first[0].shape == first[1].shape == clean.shape
+    assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
+    if mode == "method2":
+        assert torch.equal(first[1], degraded)
+    else:
+        assert torch.equal(first[0], clean) and not torch.equal(first[1], other[1])
+
+
+def test_difference_mode_is_method3_without_the_image_decoders_error() -> None:
+    model = small().eval()
+    clean = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        z, _ = model.image_latent(model.h(clean, degraded=False))
+        image, _ = model.decode_image(z)
+        plain = model.make_pairs(clean, None, "method3", torch.ones(1), torch.Generator().manual_seed(3))[1]
+        difference = model.make_pairs(
+            clean, None, "difference", torch.ones(1), torch.Generator().manual_seed(3)
+        )[1]
+    torch.testing.assert_close(difference, clean + plain - image)
+
+
+def test_a_normalised_posterior_has_the_priors_moments() -> None:
+    model = small(posterior="normalised")
+    sample, _ = model._draw(torch.randn(4, 8, 64, 64) * 5 + 3)
+    torch.testing.assert_close(sample.mean((0, 2, 3)), torch.zeros(4), atol=0.05, rtol=0)
+    torch.testing.assert_close(sample.var((0, 2, 3)), torch.ones(4), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"h": "blur"}, {"stride": 3}, {"blur_size": 8}, {"kl_ramp": 0.0}, {"likelihood": "l1"}]
+)
+def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(NopairsError, match=r"ludvae: "):
+        LudVaeOptions(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,107 @@
+"""Saving and loading models; DnCNN; pretrained files; nothing that is not weights is executed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from nopairs.errors import NopairsError
+from nopairs.models import load_model, load_restorer, make, make_options, save_model
+from nopairs.registry import DEGRADATIONS, RESTORERS, find
+from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
+
+OPTIONS = {"depth": 4, "width": 8, "batch_norm": True}
+
+
+def dncnn(seed: int = 0) -> DnCNN:
+    torch.manual_seed(seed)
+    return DnCNN(DnCNNOptions(depth=4, width=8)).eval()
+
+
+def test_every_registered_kind_can_be_found() -> None:
+    for table in (DEGRADATIONS, RESTORERS):
+        for kind in table:
+            assert find(table, kind).Options
+
+
+def test_a_model_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    network, image = dncnn(), torch.rand(1, 3, 20, 24)
+    save_model(tmp_path, "restorer", "dncnn", OPTIONS, network.state_dict(), {"seed": 3})
+    for path in (tmp_path, tmp_path / "model.safetensors"):
+        assert torch.equal(load_restorer(path)(image), network(image))
+
+
+def test_a_model_without_weights_can_be_saved_too(tmp_path: Path) -> None:
+    save_model(tmp_path, "restorer", "nlm", {"strength": 0.05}, {}, {})
+    assert load_model(tmp_path).options.strength == 0.05
+
+
+def test_weights_of_another_shape_or_truncated_are_refused(tmp_path: Path) -> None:
+    save_model(tmp_path, "restorer", "dncnn", {**OPTIONS, "width": 16}, dncnn().state_dict(), {})
+    with pytest.raises(NopairsError, match="not the weights of this dncnn"):
+        load_model(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"\x10")
+    with pytest.raises(NopairsError, match="not the weights"):
+        load_model(tmp_path)
+    with pytest.raises(NopairsError, match=r"no model\.json"):
+        load_model(tmp_path / "elsewhere")
+
+
+def test_a_degradation_model_is_no_restorer(tmp_path: Path) -> None:
+    save_model(tmp_path, "degradation", "awgn", {}, {}, {})
+    with pytest.raises(NopairsError, match="is a degradation"):
+        load_restorer(tmp_path)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("executed",)
+
+
+def test_a_pickle_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.pth").write_bytes(pickle.dumps(Evil()))
+    torch.save({"x": Evil()}, tmp_path / "zip.pth")
+    for name in ("weights.pth", "zip.pth"):
+        with pytest.raises(NopairsError, match="not a weight file"):
+            load_restorer(tmp_path / name)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_published_dncnn_file_is_recognised_and_equals_ours(tmp_path: Path) -> None:
+    """On the published weights where NOPAIRS_MIRROR has them, otherwise on a file of the same layout."""
+    published = Path(os.environ.get("NOPAIRS_MIRROR", "")) / "weights/dncnn_ludvae_sidd.pth"
+    if not published.is_file():
+        published = tmp_path / "dncnn.pth"
+        torch.manual_seed(0)
+        torch.save(DnCNN(DnCNNOptions(depth=17, width=64)).state_dict(), published)
+    ours = DnCNN(DnCNNOptions(depth=17, width=64)).eval()
+    ours.load_state_dict(torch.load(published, weights_only=True), strict=False)
+    expected = torch.load(published, weights_only=True)
+    assert all(
+        torch.equal(value, expected[key]) for key, value in ours.state_dict().items() if key in expected
+    )
+    assert set(expected) <= set(ours.state_dict())
+    image = torch.rand(1, 3, 40, 56)
+    with torch.inference_mode():
+        assert torch.equal(load_restorer(published)(image), ours(image))
+
+
+def test_dncnn_starts_near_the_identity_and_has_the_margin_it_says() -> None:
+    network, image = dncnn(), torch.rand(1, 3, 31, 31, requires_grad=True)
+    restored = network(image)
+    assert (restored - image).abs().mean() < 0.5
+    (gradient,) = torch.autograd.grad(restored[0, :, 15, 15].sum(), image)
+    reach = (gradient[0].abs().sum(0) > 0).nonzero() - 15
+    assert reach.abs().max() == network.margin == 4
+
+
+def test_an_unknown_option_is_refused() -> None:
+    with pytest.raises(NopairsError, match="did you mean 'depth'"):
+        make_options(DnCNNOptions, "dncnn", {"dept": 3})
+    with pytest.raises(NopairsError, match="unknown kind"):
+        make("restorer", "dncn", {})

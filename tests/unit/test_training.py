@@ -1,0 +1,185 @@
+"""The training loop: resuming, schedules, validation, and what stops it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from nopairs.errors import NopairsError
+from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
+from nopairs.training.data import PairedData, validation_psnr
+from nopairs.training.loop import STOPPED, Trainer, update_average
+from nopairs.training.options import TrainingOptions
+from nopairs.training.schedule import learning_rate
+
+OPTIONS = TrainingOptions(
+    steps=12,
+    batch=2,
+    crop=16,
+    lr=1e-3,
+    warmup=3,
+    ema=0.9,
+    clip=1.0,
+    validate_every=4,
+    log_every=2,
+    save_every=0.0,
+)
+
+
+def pairs(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    clean = rng.integers(60, 200, (6, 24, 24, 3)).astype(np.uint8)
+    return clean, np.clip(clean + rng.normal(0, 20, clean.shape), 0, 255).astype(np.uint8)
+
+
+def trainer(folder: Path, options: TrainingOptions = OPTIONS, fingerprint: str = "a") -> Trainer:
+    torch.manual_seed(0)
+    clean, degraded = pairs()
+    data = PairedData(clean, degraded, list(zip(clean[:1], degraded[:1], strict=True)), options)
+    network = DnCNN(DnCNNOptions(depth=3, width=8, batch_norm=True))
+    return Trainer(
+        network, data, options, folder, seed=5, device=torch.device("cpu"), fingerprint=fingerprint
+    )
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_same_seed_same_weights(tmp_path: Path) -> None:
+    assert equal(trainer(tmp_path / "a").run().weights, trainer(tmp_path / "b").run().weights)
+
+
+def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path) -> None:
+    whole = trainer(tmp_path / "whole").run()
+    stopped = trainer(tmp_path / "parts")
+    original = stopped.data.batch
+
+    def batch_then_signal(rng: np.random.Generator) -> dict[str, torch.Tensor]:
+        if stopped.state.step == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(rng)
+
+    stopped.data.batch = batch_then_signal  # type: ignore[method-assign]
+    with pytest.raises(SystemExit) as exit_:
+        stopped.run()
+    assert exit_.value.code == STOPPED
+    resumed = trainer(tmp_path / "parts")
+    result = resumed.run()
+    assert equal(result.weights, whole.weights)
+    assert result.best == whole.best
+    assert list(pd.read_csv(tmp_path / "parts/log.csv").step) == list(
+        pd.read_csv(tmp_path / "whole/log.csv").step
+    )
+    resumed.forget()
+    assert not (tmp_path / "parts/training_state.pt").exists()
+
+
+SCRIPT = """
+import sys; sys.path.insert(0, {tests!r})
+from pathlib import Path
+import torch, test_training as t, dataclasses
+torch.set_num_threads(1)
+options = dataclasses.replace(t.OPTIONS, steps=400, validate_every=100)
+run = t.trainer(Path({folder!r}), options)
+torch.save(run.run().weights, {out!r})
+"""
+
+
+def test_sigkill_at_a_random_step_changes_nothing(tmp_path: Path) -> None:
+    def start(name: str) -> tuple[subprocess.Popen[bytes], Path]:
+        out = tmp_path / f"{name}.pt"
+        code = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(tmp_path / name), out=str(out))
+        return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL), out
+
+    whole, whole_out = start("whole")
+    assert whole.wait() == 0
+    killed, out = start("killed")
+    state = tmp_path / "killed/training_state.pt"
+    while not state.exists() and killed.poll() is None:
+        time.sleep(0.01)
+    time.sleep(np.random.default_rng(os.getpid()).uniform(0, 0.5))
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    again, out = start("killed")
+    assert again.wait() == 0
+    assert equal(torch.load(out, weights_only=True), torch.load(whole_out, weights_only=True))
+
+
+def test_a_state_of_another_configuration_is_not_resumed(tmp_path: Path) -> None:
+    first = trainer(tmp_path)
+    first.run()
+    first._save()
+    other = trainer(tmp_path, fingerprint="b")
+    other._resume()
+    assert other.state.step == 0
+
+
+def test_training_lowers_the_error(tmp_path: Path) -> None:
+    options = TrainingOptions(steps=150, batch=4, crop=16, lr=2e-3, log_every=10)
+    trainer(tmp_path, options).run()
+    loss = pd.read_csv(tmp_path / "log.csv").loss
+    assert loss.iloc[-3:].mean() < 0.8 * loss.iloc[0]
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_step_and_batch(tmp_path: Path) -> None:
+    run = trainer(tmp_path)
+    run.losses = lambda progress, **batch: {"loss": torch.tensor(float("nan"), requires_grad=True)}
+    with pytest.raises(NopairsError, match=r"not finite at step 0.*pairs \d"):
+        run.run()
+
+
+def test_schedules() -> None:
+    halve = TrainingOptions(steps=100, lr=1.0, schedule="halve", milestones=(10, 20))
+    assert [learning_rate(halve, step) for step in (0, 9, 10, 19, 20)] == [1, 1, 0.5, 0.5, 0.25]
+    cosine = TrainingOptions(steps=100, lr=1.0, schedule="cosine", final_lr=0.1, warmup=10)
+    assert learning_rate(cosine, 4) == pytest.approx(0.5)
+    assert learning_rate(cosine, 10) == pytest.approx(1.0)
+    assert learning_rate(cosine, 55) == pytest.approx(0.55)
+    assert learning_rate(cosine, 100) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"steps": 0}, {"steps": 1, "lr": 0.0}, {"steps": 1, "ema": 1.0}, {"steps": 1, "schedule": "cosin"}],
+)
+def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(NopairsError, match=r"training: "):
+        TrainingOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_average_follows_the_closed_form() -> None:
+    average, network = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+    start, target = average.weight.detach().clone(), network.weight.detach().clone()
+    for _ in range(3):
+        update_average(average, network, 0.9)
+    torch.testing.assert_close(average.weight, 0.9**3 * start + (1 - 0.9**3) * target)
+
+
+def test_validation_psnr_of_the_identity_is_that_of_the_input() -> None:
+    from skimage.metrics import peak_signal_noise_ratio
+
+    clean, degraded = pairs()
+
+    class Same(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    expected = np.mean([peak_signal_noise_ratio(a, b) for a, b in zip(clean, degraded, strict=True)])
+    assert validation_psnr(Same(1, 1), list(zip(clean, degraded, strict=True))) == pytest.approx(expected)
+
+
+def test_without_validation_pairs_some_training_pairs_are_held_out() -> None:
+    clean, degraded = pairs()
+    data = PairedData.with_validation(clean, degraded, [], OPTIONS)
+    assert len(data.val) == 1 and len(data.clean) == 5
+    assert not any(np.array_equal(data.val[0][0], tile) for tile in data.clean)

@@ -1,0 +1,111 @@
+"""The whole workflow on a tiny configuration, as a user runs it; then what a rerun does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = Path(__file__).parent / "tiny.yaml"
+
+
+def snakemake(
+    folder: Path, *arguments: str, configs: tuple[Path, ...] = (TINY,)
+) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--directory",
+        str(folder),
+    ]
+    command += ["--cores", "2", "--configfile", *map(str, configs), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def planned(folder: Path, *arguments: str, configs: tuple[Path, ...] = (TINY,)) -> dict[str, int]:
+    """Rules, and how often each would run."""
+    done = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments, configs=configs)
+    done = snakemake(folder, "--dry-run", *arguments, configs=configs)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.split("Job stats:")[1].splitlines()[3:] if "Job stats:" in done.stdout else []
+    counts: dict[str, int] = {}
+    for line in lines:
+        words = line.split()
+        if len(words) != 2 or not words[1].isdigit():
+            break
+        counts[words[0]] = int(words[1])
+    return counts
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    done = snakemake(folder, "--", "all")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_everything_is_made(run: Path) -> None:
+    table = pd.read_csv(run / "results/tables/denoising.csv")
+    assert list(dict.fromkeys(table.method)) == [
+        "input",
+        "nlm",
+        "bm3d",
+        "awgn+dncnn",
+        "awgn_tuned+dncnn",
+        "ludvae+dncnn",
+        "supervised+dncnn",
+    ]
+    psnr = table[table.metric == "psnr"].set_index("method")
+    assert psnr["mean"].notna().all() and (psnr.n == 3).all()
+    assert psnr.loc["bm3d", "mean"] > psnr.loc["input", "mean"] + 2
+    for suffix in ("md", "tex", "html"):
+        assert (run / f"results/tables/denoising.{suffix}").stat().st_size
+    assert (run / "results/report.html").read_text().count("<svg")
+    assert not list((run / "results").rglob("*.tmp*")) and not list(
+        (run / "results").rglob("training_state.pt")
+    )
+
+
+def test_a_rerun_runs_nothing(run: Path) -> None:
+    assert planned(run) == {}
+
+
+def test_one_changed_hyper_parameter_reruns_only_what_depends_on_it(run: Path, tmp_path: Path) -> None:
+    change = tmp_path / "change.yaml"
+    change.write_text("degradations: {ludvae: {options: {kl_ramp: 0.5}}}\n")
+    counts = planned(run, "table_denoising", configs=(TINY, change))
+    assert counts == {
+        "train_degradation": 1,
+        "choose_strength": 1,
+        "sample_pairs": 1,
+        "fit_restorer": 1,
+        "restore": 1,
+        "measure": 1,
+        "tabulate": 1,
+        "table_denoising": 1,
+        "total": 8,
+    }
+
+
+def test_a_mistake_in_the_config_stops_before_any_job(tmp_path: Path) -> None:
+    change = tmp_path / "change.yaml"
+    change.write_text("degradations: {ludvae: {training: {stpes: 3}}}\n")
+    done = snakemake(tmp_path, configs=(TINY, change))
+    assert done.returncode
+    assert "unknown option 'stpes'; did you mean 'steps'?" in done.stdout + done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_every_rule_states_its_resources() -> None:
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        for rule in file.read_text().split("\nrule ")[1:]:
+            name = rule.split(":")[0]
+            assert "localrule: True" in rule or ("mem_mb" in rule and "runtime" in rule), name
