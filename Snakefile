@@ -21,10 +21,10 @@ include: "workflow/rules/report.smk"
 
 rule all:
     default_target: True
-    localrule: True
     input:
         [f"results/tables/{table}.csv" for table in TABLES_IN_ALL],
         "results/report.html",
+    localrule: True
 
 
 # One short target a table: `snakemake table_denoising`.
@@ -33,6 +33,6 @@ for name in CONFIG["tables"]:
     rule:
         name:
             f"table_{name}"
-        localrule: True
         input:
             f"results/tables/{name}.csv",
+        localrule: True

@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from torch import nn
 
 from nopairs import errors
-from nopairs.degradation.sampling import SamplingOptions, read_sources, sample_pairs
+from nopairs.degradation.sampling import PairMaker, SamplingOptions, read_sources, sample_pairs
 from nopairs.files import write_json
 from nopairs.models import load_model, make, make_options
 from nopairs.training.data import PairedData
@@ -51,7 +50,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def score(
-    model: nn.Module,
+    model: PairMaker,
     sources: dict[str, np.ndarray],
     strength: tuple[float, float],
     selection: dict[str, Any],

@@ -154,7 +154,7 @@ def _check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> No
 
 
 def _resolve_dataset(name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    entry = {"source": "folder", "seed": 0} | entry
+    entry = {"source": "folder", "seed": 0, **entry}
     if entry["source"] == "embedded":
         camera = make_options(Camera, "camera", entry.get("camera", {}))
         return {"tile": 128, **entry, "camera": dataclasses.asdict(camera)}

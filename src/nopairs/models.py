@@ -20,7 +20,7 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FAMILIES = {"degradation": registry.DEGRADATIONS, "restorer": registry.RESTORERS}
 
 
-def make(family: str, kind: str, options: dict[str, Any]) -> nn.Module:
+def make(family: str, kind: str, options: dict[str, Any]) -> Any:
     """Build the `kind` of a `family` (degradation or restorer) with untrained weights."""
     made = registry.find(FAMILIES[family], kind)
     return made(make_options(made.Options, kind, options))
@@ -58,7 +58,7 @@ def save_model(
     )
 
 
-def load_model(folder: Path) -> nn.Module:
+def load_model(folder: Path) -> Any:
     """Load a model that `save_model` wrote, in evaluation mode.
 
     Raises:

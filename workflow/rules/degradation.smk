@@ -5,22 +5,32 @@ rule train_degradation:
     input:
         "results/data/{dataset}/index.csv",
     output:
-        multiext("results/models/{dataset}/{degradation}/seed{seed}/", "model.safetensors", "model.json", "log.csv"),
-    params:
-        entry=lambda wildcards: entry_of(wildcards, "options", "training"),
-        code=lambda wildcards: code(
-            "train_degradation.py", (registry.DEGRADATIONS, DEGRADATIONS[wildcards.degradation]["kind"])
+        multiext(
+            "results/models/{dataset}/{degradation}/seed{seed}/",
+            "model.safetensors",
+            "model.json",
+            "log.csv",
         ),
-        folder=lambda wildcards, output: str(Path(output[0]).parent),
     log:
         "results/logs/train_degradation/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/train_degradation/{dataset}/{degradation}/seed{seed}.tsv"
+    conda:
+        "../../envs/nopairs.yaml"
     threads: CONFIG["threads"]
     resources:
         mem_mb=more(16000),
         runtime=more(1440),
         gpu=gpu_if(True),
+    params:
+        python=PYTHON,
+        device=CONFIG["device"],
+        entry=lambda wildcards: entry_of(wildcards, "options", "training"),
+        code=lambda wildcards: code(
+            "train_degradation.py",
+            (registry.DEGRADATIONS, DEGRADATIONS[wildcards.degradation]["kind"]),
+        ),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "{PYTHON}/train_degradation.py --entry {params.entry:q} --dataset results/data/{wildcards.dataset}"
-        " --seed {wildcards.seed} --threads {threads} --device {CONFIG[device]} --out {params.folder} 2>&1 | tee {log}"
+        "{params.python}/train_degradation.py --entry {params.entry:q} --dataset results/data/{wildcards.dataset}"
+        " --seed {wildcards.seed} --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"

@@ -51,7 +51,7 @@ def write_dataset(
     Training roles (clean, degraded, pairs) are cut into `tile` x `tile` PNGs, so that random crops never decode a large file;
     `val` and `test` stay whole. With a `camera` the sources are clean photos of an embedded dataset and it takes the degraded ones.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for source in sources:
         views = _camera_views(source, camera, seed) if camera else _own_views(source)
         for view in views:

@@ -80,9 +80,8 @@ def write_sources(photos: Iterable[SourcePhoto], path: Path) -> None:
 
 def read_sources(path: Path) -> list[SourcePhoto]:
     """Read `sources.csv`."""
-    return [
-        SourcePhoto(**row) for row in pd.read_csv(path, dtype={"photo": str, "scene": str}).to_dict("records")
-    ]
+    rows = pd.read_csv(path, dtype={"photo": str, "scene": str}).to_dict("records")
+    return [SourcePhoto(**{str(key): value for key, value in row.items()}) for row in rows]
 
 
 def _photo(path: Path, role: str, side: str, root: Path) -> SourcePhoto:

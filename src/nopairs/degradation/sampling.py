@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -41,9 +43,26 @@ class SamplingOptions:
             raise NopairsError(f"sampling: copies is {self.copies}; it must be at least 1")
 
 
+class PairMaker(Protocol):
+    """A degradation model: makes pairs from clean images, from degraded ones, or from both."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Its weights, if any: they tell its device."""
+
+    def make_pairs(
+        self,
+        clean: torch.Tensor | None,
+        degraded: torch.Tensor | None,
+        mode: str,
+        strength: torch.Tensor,
+        generator: torch.Generator,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (clean, degraded), each (batch, 3, H, W); `strength` (batch,) is one number an image."""
+
+
 @torch.inference_mode()
 def sample_pairs(
-    model: nn.Module,
+    model: PairMaker,
     sources: dict[str, np.ndarray],
     options: SamplingOptions,
     strength: tuple[float, float],

@@ -53,7 +53,8 @@ class DnCNN(nn.Module):
         convolutions = [layer for layer in self.model if isinstance(layer, nn.Conv2d)]
         for layer in convolutions:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
         convolutions[-1].weight.data.mul_(0.1)
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
