@@ -83,7 +83,7 @@ def test_quantiser_takes_the_nearest_code_and_passes_the_gradient_straight() -> 
 def test_quantiser_learns_clusters_and_revives_dead_codes() -> None:
     torch.manual_seed(0)
     centres = 5 * torch.randn(8, 4)
-    quantiser = VectorQuantiser(8, 4).train()
+    quantiser = VectorQuantiser(64, 4).train()
     quantiser.codebook += 100  # all codes but one start out of reach
     for _ in range(400):
         chosen = centres[torch.randint(8, (256,))] + 0.05 * torch.randn(256, 4)
