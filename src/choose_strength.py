@@ -5,6 +5,7 @@ configured strength stands.
 """
 
 import argparse
+import dataclasses
 import sys
 import tempfile
 from pathlib import Path
@@ -43,7 +44,8 @@ def main(args: argparse.Namespace) -> None:
         ).to(device)
         sources = read_sources(args.dataset, entry["kind"], options.mode)
         for strength in options.candidates:
-            scores[str(list(strength))] = score(model, sources, strength, selection, val, device, args.seed)
+            short = dataclasses.replace(options, strength=strength, copies=selection["copies"])
+            scores[str(list(strength))] = score(model, sources, short, selection, val, device, args.seed)
             print(f"strength {list(strength)}: {scores[str(list(strength))]:.2f} dB on val", flush=True)
         chosen = max(options.candidates, key=lambda strength: scores[str(list(strength))])
     write_json(args.out, {"strength": list(chosen), "val_psnr": scores})
@@ -52,13 +54,13 @@ def main(args: argparse.Namespace) -> None:
 def score(
     model: PairMaker,
     sources: dict[str, np.ndarray],
-    strength: tuple[float, float],
+    sampling: SamplingOptions,
     selection: dict[str, Any],
     val: Images,
     device: torch.device,
     seed: int,
 ) -> float:
-    """Return the validation PSNR (dB) of a restorer that a short training on pairs of this strength gives."""
+    """Return the validation PSNR (dB) of a restorer that a short training on pairs sampled so gives."""
     restorer = selection["entry"]
     changed = {
         "steps": selection["steps"],
