@@ -68,9 +68,7 @@ def score(
         "warmup": min(50, selection["steps"] // 4),
     }
     options = make_options(TrainingOptions, "training", restorer["training"] | changed)
-    clean, degraded = sample_pairs(
-        model, sources, SamplingOptions(copies=selection["copies"]), strength, seed
-    )
+    clean, degraded = sample_pairs(model, sources, sampling, sampling.strength, seed)
     torch.manual_seed(seed)
     network = make("restorer", restorer["kind"], restorer.get("options", {}))
     with tempfile.TemporaryDirectory() as folder:
