@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
+from skimage import data
+
+from nopairs.data.images import read_rgb
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).parent / "tiny.yaml"
@@ -31,7 +35,6 @@ def snakemake(
 
 def planned(folder: Path, *arguments: str, configs: tuple[Path, ...] = (TINY,)) -> dict[str, int]:
     """Rules, and how often each would run."""
-    done = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments, configs=configs)
     done = snakemake(folder, "--dry-run", *arguments, configs=configs)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.split("Job stats:")[1].splitlines()[3:] if "Job stats:" in done.stdout else []
@@ -101,6 +104,47 @@ def test_a_mistake_in_the_config_stops_before_any_job(tmp_path: Path) -> None:
     done = snakemake(tmp_path, configs=(TINY, change))
     assert done.returncode
     assert "unknown option 'stpes'; did you mean 'steps'?" in done.stdout + done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_trained_restorer_restores_a_folder(run: Path, tmp_path: Path) -> None:
+    from nopairs.cli import main
+
+    photos = run / "results/data/photos/test/degraded"
+    model = run / "results/models/photos/ludvae+dncnn/seed0"
+    assert (
+        main(
+            ["restore", "--model", str(model), str(photos), "-o", str(tmp_path / "restored"), "--tile", "96"]
+        )
+        == 0
+    )
+    for restored in (run / "results/restored/photos/ludvae+dncnn/seed0").glob("*.png"):
+        difference = read_rgb(tmp_path / "restored" / restored.name).astype(int) - read_rgb(restored)
+        assert abs(difference).max() <= 1
+
+
+def test_own_photos_in_two_folders_give_a_report_without_reference_measures(tmp_path: Path) -> None:
+    for k, photo in enumerate((data.astronaut(), data.chelsea(), data.coffee(), data.rocket())):
+        folder = tmp_path / ("clean" if k < 2 else "noisy")
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(photo[:280, :300]).save(folder / f"photo {k}.jpg")
+    own = tmp_path / "own.yaml"
+    folders = f"{{clean: {tmp_path / 'clean'}, degraded: {tmp_path / 'noisy'}}}"
+    own.write_text(f"dataset: mine\ndatasets: {{mine: {folders}}}\n")
+    done = snakemake(tmp_path, "--", "all", configs=(TINY, own))
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(tmp_path / "results/tables/denoising.csv")
+    assert set(table.method) == {"input", "awgn+dncnn", "ludvae+dncnn"}
+    assert set(table.metric) == {"swd", "niqe"} and table["mean"].notna().all()
+    assert (tmp_path / "results/report.html").is_file()
+
+
+def test_an_empty_folder_stops_before_any_job(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    own = tmp_path / "own.yaml"
+    own.write_text("dataset: mine\ndatasets: {mine: {clean: empty, degraded: empty}}\n")
+    done = snakemake(tmp_path, configs=(TINY, own))
+    assert done.returncode and "empty" in done.stdout + done.stderr
     assert not (tmp_path / "results").exists()
 
 
