@@ -105,7 +105,16 @@ def test_full_size_has_ten_million_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"image_latent": "continuous", "posterior": "normalised", "likelihood": "gaussian"}]
+    "options",
+    [
+        {},
+        {
+            "image_latent": "continuous",
+            "posterior": "normalised",
+            "likelihood": "gaussian",
+            "excess_variance": True,
+        },
+    ],
 )
 def test_losses_are_finite_and_train_every_parameter(options: dict[str, object]) -> None:
     model = small(**options)
@@ -168,6 +177,24 @@ def test_difference_mode_is_method3_without_the_image_decoders_error() -> None:
     torch.testing.assert_close(difference, clean + plain - image)
 
 
+def test_the_excess_variance_is_sampled_with_the_noise() -> None:
+    model = small(image_latent="continuous", likelihood="gaussian", excess_variance=True).eval()
+    clean = torch.full((1, 3, 64, 64), 0.5)
+    with torch.inference_mode():
+        z, _ = model.image_latent(model.h(clean, degraded=False))
+        z_n = model.prior_noise_latent(z, torch.zeros(1), torch.Generator().manual_seed(0))
+        mean, log_excess = model.decode_noise(z, z_n)
+        assert log_excess is not None
+        for strength in (1.0, 2.0):  # at strength t, z_n and the white part both scale with t
+            seeds = (torch.Generator().manual_seed(k) for k in range(40))
+            draws = [
+                model.make_pairs(clean, None, "difference", torch.tensor([strength]), g)[1] for g in seeds
+            ]
+            spread = torch.stack(draws).var(0).mean().item()
+            assert spread > 0.9 * strength**2 * log_excess.exp().mean().item()
+    assert mean.shape == log_excess.shape == clean.shape
+
+
 def test_a_normalised_posterior_has_the_priors_moments() -> None:
     model = small(posterior="normalised")
     sample, _ = model._draw(torch.randn(4, 8, 64, 64) * 5 + 3)
@@ -176,7 +203,15 @@ def test_a_normalised_posterior_has_the_priors_moments() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"h": "blur"}, {"stride": 3}, {"blur_size": 8}, {"kl_ramp": 0.0}, {"likelihood": "l1"}]
+    "wrong",
+    [
+        {"h": "blur"},
+        {"stride": 3},
+        {"blur_size": 8},
+        {"kl_ramp": 0.0},
+        {"likelihood": "l1"},
+        {"excess_variance": True},
+    ],
 )
 def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(NopairsError, match=r"ludvae: "):

@@ -21,6 +21,8 @@ NOISE_ENCODER_SEES = ("degraded", "residual")
 INITIAL_LOG_VARIANCE = -4.0
 # log S starts at that of an error of 0.05 and is no smaller than that of 8-bit rounding and a little more, 1 / 255.
 INITIAL_LOG_S, MIN_LOG_S = -6.0, -11.0
+# The excess variance starts small, at an error of 1 in 100, so that z_n comes first.
+INITIAL_LOG_EXCESS = -9.2
 # Likelihoods are of the order of the squared error over S; this brings their gradients near the squared error's own.
 NLL_WEIGHT = 1e-3
 
@@ -43,6 +45,8 @@ class LudVaeOptions:
     likelihood: of an image given its latents: mse (the paper; KL weighted by `kl_weight`); or gaussian, N(D(z), S(z)) with a
         variance that the clean half learns. It leaves to S what z does not tell of the *content*, so that z_n explains, and
         sampling reproduces, only what degraded images have beyond that; KL then has its own weight 1 after `kl_ramp`.
+    excess_variance: whether p(y|z, z_n) has a variance of its own beyond S(z), for what the degraded half holds and z_n does not
+        tell, such as noise weaker than S; it is sampled with the noise. Only with likelihood gaussian.
     posterior: of z_n: free (the paper); or normalised, each channel's aggregate over a batch having mean 0 and variance 1 by
         construction, as the prior has, where a short training would leave the decoder tuned to another scale.
     noise_encoder_sees: what z_n is inferred from: the degraded image (the paper) or its residual, degraded - D(z).
@@ -66,6 +70,7 @@ class LudVaeOptions:
     code_width: int = 64
     noise_width: int = 64
     likelihood: str = "mse"
+    excess_variance: bool = False
     posterior: str = "free"
     noise_encoder_sees: str = "degraded"
     kl_weight: float = 4e-4
@@ -88,6 +93,8 @@ class LudVaeOptions:
                 )
         if self.stride not in (1, 2, 4, 8):
             raise NopairsError(f"ludvae: stride {self.stride} must be 1, 2, 4 or 8")
+        if self.excess_variance and self.likelihood != "gaussian":
+            raise NopairsError("ludvae: excess_variance needs likelihood: gaussian")
         if not 0 < self.kl_ramp <= 1:
             raise NopairsError(f"ludvae: kl_ramp {self.kl_ramp} must be within (0, 1]")
         if self.blur_size % 2 == 0 or self.blur_sigma <= 0:
@@ -170,9 +177,9 @@ class LudVae(nn.Module):
         self.quantise_fine = VectorQuantiser(options.codes, options.code_width)
         outputs = 3 if options.likelihood == "mse" else 6  # the mean, and the logarithm of the variance
         self.image_decoder = decoder(2 * options.code_width, width, outputs, blocks, doublings)
-        self.noise_decoder = decoder(
-            2 * (options.code_width + options.noise_width), width, 3, blocks, doublings
-        )
+        latents = 2 * (options.code_width + options.noise_width)
+        outputs = 6 if options.excess_variance else 3
+        self.noise_decoder = decoder(latents, width, outputs, blocks, doublings)
         self.multiple = 2 * options.stride
 
     def h(
@@ -204,6 +211,14 @@ class LudVae(nn.Module):
             return self.image_decoder(z).float(), None
         mean, log_variance = self.image_decoder(z).float().chunk(2, 1)
         return mean, (log_variance + INITIAL_LOG_S).clamp(MIN_LOG_S, 0)
+
+    def decode_noise(self, z: torch.Tensor, z_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return D_n(z, z_n), (batch, 3, H, W), and the logarithm of the excess variance, or None without one."""
+        decoded = self.noise_decoder(torch.cat([z, z_n], 1)).float()
+        if not self.options.excess_variance:
+            return decoded, None
+        mean, log_excess = decoded.chunk(2, 1)
+        return mean, (log_excess + INITIAL_LOG_EXCESS).clamp(MIN_LOG_S, 0)
 
     def noise_latent(self, degraded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Infer z_n from the degraded image by reparameterisation: both levels at the finer resolution; the summed KL."""
@@ -256,7 +271,10 @@ class LudVae(nn.Module):
         if mode == "method2":
             return self.decode_image(z)[0][..., :height, :width], degraded
         z_n = self.prior_noise_latent(z, strength, generator)
-        noise = self.noise_decoder(torch.cat([z, z_n], 1)).float()
+        noise, log_excess = self.decode_noise(z, z_n)
+        if log_excess is not None:
+            white = torch.randn(noise.shape, generator=generator).to(noise)
+            noise = noise + strength.view(-1, 1, 1, 1) * torch.exp(0.5 * log_excess) * white
         image = padded if mode == "difference" else self.decode_image(z)[0]
         return clean, (image + noise)[..., :height, :width]
 
@@ -274,7 +292,8 @@ class LudVae(nn.Module):
             image, log_s = self.decode_image(z)
         seen = degraded - image.detach() if options.noise_encoder_sees == "residual" else degraded
         z_n, kl = self.noise_latent(seen)
-        error = image + self.noise_decoder(torch.cat([z, z_n], 1)).float() - degraded
+        noise, log_excess = self.decode_noise(z, z_n)
+        error = image + noise - degraded
         degraded_mse, kl = error.square().mean(), kl / degraded.numel()
         ramp = min(1.0, progress / options.kl_ramp)
         parts = {"clean_mse": clean_mse, "degraded_mse": degraded_mse, "kl": kl}
@@ -283,7 +302,10 @@ class LudVae(nn.Module):
         if clean_log_s is None or log_s is None:
             return {"loss": loss + degraded_mse + options.kl_weight * ramp * kl, **parts}
         parts["clean_nll"] = gaussian_nll(clean_error, clean_log_s)
-        parts["degraded_nll"] = gaussian_nll(error, log_s.detach())
+        log_s = log_s.detach()
+        parts["degraded_nll"] = gaussian_nll(
+            error, log_s if log_excess is None else torch.logaddexp(log_s, log_excess)
+        )
         return {"loss": loss + NLL_WEIGHT * (parts["clean_nll"] + parts["degraded_nll"] + ramp * kl), **parts}
 
 
