@@ -6,7 +6,7 @@ import torch
 from skimage import data
 
 from nopairs.errors import NopairsError
-from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, NLMOptions, choose_strength
+from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, NLMOptions
 
 SIGMA = 0.1
 
@@ -65,18 +65,3 @@ def test_bm3d_keeps_grey_images_grey(pair: tuple[np.ndarray, np.ndarray]) -> Non
 def test_refuses_impossible_strengths(options: type, strength: float) -> None:
     with pytest.raises(NopairsError, match="strength"):
         options(strength)
-
-
-def test_chooses_the_strength_of_the_best_psnr(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    clean, noisy = pair
-    best, table = choose_strength(
-        lambda strength: NLM(NLMOptions(strength)), [0.01, 0.08, 0.5], [clean], [noisy]
-    )
-    assert best == 0.08
-    assert table.strength.tolist() == [0.01, 0.08, 0.5]
-    assert table.psnr[1] == table.psnr.max() > table.psnr[0] + 2
-
-
-def test_choice_needs_pairs(pair: tuple[np.ndarray, np.ndarray]) -> None:
-    with pytest.raises(NopairsError, match="at least one"):
-        choose_strength(lambda strength: NLM(NLMOptions(strength)), [0.1], [pair[0]], [])

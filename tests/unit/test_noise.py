@@ -11,7 +11,7 @@ from skimage import data
 
 from nopairs.data.images import read_rgb, write_png
 from nopairs.errors import NopairsError
-from nopairs.metrics.noise import noise_distance, noise_statistics, pick_patches
+from nopairs.metrics.noise import noise_statistics, pick_patches
 
 SIGMA = 0.08
 KERNEL = np.array([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
@@ -93,31 +93,6 @@ def test_images_may_differ_in_size_and_be_small() -> None:
     found = noise_statistics(clean, add(clean, white))
     np.testing.assert_allclose(np.array(found["power_spectrum"]["power"])[:, 2:], SIGMA**2, rtol=0.2)
     json.dumps(found, allow_nan=False)
-
-
-def test_distance_is_zero_to_itself_and_tells_kinds_of_noise_apart() -> None:
-    real = noise_statistics(grey(), add(grey(), filtered))
-    again = noise_statistics(grey(4), add(grey(4), filtered))
-    other = noise_statistics(grey(), add(grey(), white))
-    assert noise_distance(real, real) == {"spectrum": 0, "correlation": 0, "intensity": 0}
-    for key, near in noise_distance(real, again).items():
-        assert near < 0.2 * noise_distance(real, other)[key]
-
-
-def test_distances_have_the_stated_units() -> None:
-    clean = grey()
-    real, double = (noise_statistics(clean, add(clean, lambda r, i, s=s: s * white(r, i))) for s in (1, 2))
-    found = noise_distance(real, double)
-    assert found["spectrum"] == pytest.approx(np.log10(4))
-    assert found["correlation"] == pytest.approx(0, abs=1e-9)
-    assert found["intensity"] == pytest.approx(1)
-
-
-def test_distance_refuses_other_bins() -> None:
-    real = noise_statistics(grey(1), add(grey(1), white))
-    other = real | {"power_spectrum": {"frequency": [0.25], "power": [[1], [1], [1]]}}
-    with pytest.raises(NopairsError, match="different bins"):
-        noise_distance(real, other)
 
 
 def test_refuses_sets_that_do_not_fit() -> None:

@@ -54,40 +54,6 @@ def noise_statistics(clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray]
     }
 
 
-def noise_distance(real: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
-    """Compare two descriptions of noise; 0 means equal.
-
-    Args:
-        real: what `noise_statistics` returned for the reference.
-        other: the same for the noise to be judged.
-
-    Returns:
-        `spectrum`: mean absolute log10 ratio of power over frequencies and channels.
-        `correlation`: root mean square difference of the autocorrelations.
-        `intensity`: root mean square difference of the deviations over the bins that both have, relative to
-            the root mean square of the real ones; nan when they share no bin.
-
-    Raises:
-        NopairsError: the two were binned differently.
-    """
-    grids = [(d["power_spectrum"]["frequency"], d["intensity"]["level"]) for d in (real, other)]
-    if grids[0] != grids[1]:
-        raise NopairsError(
-            "noise: the two descriptions have different bins; measure both with one version of nopairs"
-        )
-    spectra = [np.log10(d["power_spectrum"]["power"]) for d in (real, other)]
-    lags = [np.asarray(d["autocorrelation"], float) for d in (real, other)]
-    curves = [np.asarray(d["intensity"]["std"], float) for d in (real, other)]
-    shared = np.isfinite(curves[0]) & np.isfinite(curves[1])
-    return {
-        "spectrum": float(np.abs(spectra[0] - spectra[1]).mean()),
-        "correlation": _rms(lags[0] - lags[1]),
-        "intensity": _rms((curves[0] - curves[1])[shared]) / _rms(curves[0][shared])
-        if shared.any()
-        else float("nan"),
-    }
-
-
 def _check(clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray]) -> None:
     if not clean or len(clean) != len(degraded):
         raise NopairsError(
@@ -98,10 +64,6 @@ def _check(clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray]) -> None:
             raise NopairsError(
                 f"noise: pair {position} has shapes {c.shape}, {d.shape}; expected equal (H, W, 3) above 10"
             )
-
-
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values**2)))
 
 
 def _power_spectrum(noises: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import bm3d
 import numpy as np
-import pandas as pd
 import torch
 from skimage.restoration import denoise_nl_means
 from torch import nn
 
 from nopairs.errors import NopairsError
-from nopairs.metrics.quality import psnr
 
 # BM3D's library crashes on images of 8x8 pixels, one of its blocks; smaller sides than this are mirrored.
 BM3D_SIDE = 16
@@ -127,50 +124,6 @@ class BM3D(ClassicalRestorer):
                 [bm3d.bm3d(channel, self.options.strength, profile) for channel in (red, green, blue)], -1
             )
         return bm3d.bm3d_rgb(pixels, self.options.strength, profile)
-
-
-def choose_strength(
-    make: Callable[[float], ClassicalRestorer],
-    candidates: Sequence[float],
-    clean_images: Sequence[np.ndarray],
-    degraded_images: Sequence[np.ndarray],
-) -> tuple[float, pd.DataFrame]:
-    """Choose the strength with the best mean PSNR on validation pairs.
-
-    Look at the table: a best value at an end of `candidates` asks for a wider range.
-
-    Args:
-        make: builds a restorer of a given strength.
-        candidates: strengths to try.
-        clean_images: float32 (height, width, 3) in [0, 1].
-        degraded_images: their degraded versions, in the same order.
-
-    Returns:
-        The best strength, and a table with columns strength, psnr (dB, of 8-bit-rounded results), a row a
-        candidate.
-
-    Raises:
-        NopairsError: nothing to choose from, or unequal numbers of images.
-    """
-    if not candidates or not clean_images or len(clean_images) != len(degraded_images):
-        numbers = (
-            f"{len(candidates)} candidates, {len(clean_images)} clean, {len(degraded_images)} degraded images"
-        )
-        raise NopairsError(f"strength: {numbers}; give at least one candidate and one pair")
-    rows = []
-    for strength in candidates:
-        restorer = make(strength)
-        scores = [
-            psnr(_to_uint8(clean), _to_uint8(restorer.restore(degraded)))
-            for clean, degraded in zip(clean_images, degraded_images, strict=True)
-        ]
-        rows.append({"strength": strength, "psnr": float(np.mean(scores))})
-    table = pd.DataFrame(rows)
-    return candidates[int(table.psnr.argmax())], table
-
-
-def _to_uint8(image: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
 def _check_strength(name: str, strength: float) -> None:
