@@ -27,7 +27,7 @@ def parse_rulegraph(dot: str) -> nx.DiGraph:
 
     Raises NopairsError where the text holds no rule, or a circle.
     """
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
     for node, label in _NODE.findall(dot):
         graph.add_node(node, label=label.replace("\\n", " "))
     graph.add_edges_from((a, b) for a, b in _EDGE.findall(dot) if a in graph and b in graph)
@@ -81,7 +81,7 @@ def _layered(graph: nx.DiGraph) -> tuple[nx.DiGraph, Layers]:
     """Return the graph with edges cut at the layers that they pass, listed as `routes`, and the layers."""
     layers = [sorted(layer, key=int) for layer in nx.topological_generations(graph)]
     level = {node: index for index, layer in enumerate(layers) for node in layer}
-    routed = nx.DiGraph(routes=[])
+    routed: nx.DiGraph[str] = nx.DiGraph(routes=[])
     routed.add_nodes_from(graph.nodes(data=True))
     for start, end in graph.edges:
         points = [f"{start}>{end}@{index}" for index in range(level[start] + 1, level[end])]
