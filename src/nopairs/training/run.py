@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 import yaml
 
+from nopairs.digest import code_digest, module_file
+from nopairs.files import sha256
 from nopairs.models import make, make_options, save_model
 from nopairs.training.hardware import pick_device
 from nopairs.training.loop import Data, Trainer
@@ -41,8 +43,18 @@ def train_and_save(
     device = pick_device(args.device)
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
     config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()
+    # A state that a killed run left is resumed only with equal configuration, data, pairs and code.
+    pairs = getattr(args, "pairs", None)
+    pairs_hash = "".join(sha256(pairs / f"{side}.npy") for side in ("clean", "degraded")) if pairs else ""
+    code = code_digest(module_file(type(network).__module__), "nopairs/training/run.py")
     trainer = Trainer(
-        network, data, options, args.out, seed=args.seed, device=device, fingerprint=config_hash + data_hash
+        network,
+        data,
+        options,
+        args.out,
+        seed=args.seed,
+        device=device,
+        fingerprint=config_hash + data_hash + pairs_hash + code,
     )
     result = trainer.run()
     facts = {

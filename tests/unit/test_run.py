@@ -1,0 +1,37 @@
+"""A training script's state: resumed only where it belongs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nopairs.training import run
+from nopairs.training.data import PairedData
+from nopairs.training.loop import Trainer
+from nopairs.training.pairs import load_pairs, save_pairs
+
+ENTRY = (
+    '{"kind": "dncnn", "options": {"depth": 2, "width": 4}, "training": {"steps": 2, "batch": 1, "crop": 8}}'
+)
+
+
+def test_other_pairs_make_another_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fingerprints = []
+    original = Trainer.__init__
+
+    def remember(self: Trainer, *args: object, fingerprint: str, **others: object) -> None:
+        fingerprints.append(fingerprint)
+        original(self, *args, fingerprint=fingerprint, **others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Trainer, "__init__", remember)
+    (tmp_path / "index.csv").write_text("path\n")
+    clean = np.zeros((2, 8, 8, 3), np.uint8)
+    for k, noise in enumerate((5, 5, 9)):
+        save_pairs(tmp_path, clean, clean + np.uint8(noise))
+        args = argparse.Namespace(entry=ENTRY, seed=0, threads=1, device="cpu", out=tmp_path / f"{k}")
+        args.dataset = args.pairs = tmp_path
+        run.train_and_save("restorer", args, lambda options: PairedData(*load_pairs(tmp_path), [], options))
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
