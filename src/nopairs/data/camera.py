@@ -28,7 +28,7 @@ class Camera:
     read_noise: standard deviation of the signal-independent noise, in linear units.
     gain_spread: each photo's gain is drawn log-uniformly from [1 / gain_spread, gain_spread] and multiplies the variance.
     jpeg_quality: quality of the JPEG that the camera writes (4:2:0 chroma, Pillow's scale).
-    exposures: how many times each training photo is taken (independent noise).
+    exposures: how many times each training or validation photo is taken (independent noise, each with its own gain).
     """
 
     shot_noise: float = 0.012

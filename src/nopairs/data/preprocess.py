@@ -79,7 +79,7 @@ def _camera_views(source: SourcePhoto, camera: Camera, seed: int) -> Iterator[Vi
     """The clean photo and its exposures. Clean training photos are also photographed, as the real `pairs` of an upper bound."""
     clean = load_source(source)
     rng = np.random.default_rng([seed, int(source.sha256[:8], 16)])
-    exposures = 1 if source.role in ("val", "test") else camera.exposures
+    exposures = 1 if source.role == "test" else camera.exposures
     if source.role == "clean":
         yield View(f"clean/{source.photo}", "clean", source.photo, source.scene, "", clean)
     for k in range(exposures):
