@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from nopairs.data.camera import Camera, photograph
+from nopairs.data.camera import Camera, illuminate, photograph
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.sources import PAIRED_ROLES, SourcePhoto
 from nopairs.errors import NopairsError
@@ -76,21 +76,27 @@ def _own_views(source: SourcePhoto) -> Iterator[View]:
 
 
 def _camera_views(source: SourcePhoto, camera: Camera, seed: int) -> Iterator[View]:
-    """The clean photo and its exposures. Clean training photos are also photographed, as the real `pairs` of an upper bound."""
-    clean = load_source(source)
-    rng = np.random.default_rng([seed, int(source.sha256[:8], 16)])
+    """The clean photo and its exposures. Clean training photos are also photographed, as the real `pairs` of an upper bound.
+
+    Training photos are taken in several lights, each of which makes another clean photo; `val` and `test` in white light.
+    """
+    photo = load_source(source)
+    key = [seed, int(source.sha256[:8], 16)]
+    rng, lights = np.random.default_rng(key), np.random.default_rng([*key, 1])
+    training = source.role in ("clean", "degraded")
     exposures = 1 if source.role == "test" else camera.exposures
-    if source.role == "clean":
-        yield View(f"clean/{source.photo}", "clean", source.photo, source.scene, "", clean)
     for k in range(exposures):
+        clean = illuminate(photo, camera, lights) if training and k else photo
         name = source.photo if exposures == 1 else f"{source.photo}_{k}"
         noisy = photograph(clean, camera, rng)
         if source.role == "degraded":
             yield View(f"degraded/{name}", "degraded", source.photo, source.scene, "", noisy)
-        else:
-            role = "pairs" if source.role == "clean" else source.role
-            yield View(f"{role}/clean/{name}", role, source.photo, source.scene, name, clean)
-            yield View(f"{role}/degraded/{name}", role, source.photo, source.scene, name, noisy)
+            continue
+        if source.role == "clean":
+            yield View(f"clean/{name}", "clean", source.photo, source.scene, "", clean)
+        role = "pairs" if source.role == "clean" else source.role
+        yield View(f"{role}/clean/{name}", role, source.photo, source.scene, name, clean)
+        yield View(f"{role}/degraded/{name}", role, source.photo, source.scene, name, noisy)
 
 
 def _write_view(view: View, folder: Path, tile: int, origin: str) -> Iterator[dict[str, object]]:
