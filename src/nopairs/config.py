@@ -50,6 +50,7 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
             raise NopairsError(
                 f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}"
             )
+    _check_stand_in(config)
     for name, entry in config["datasets"].items():
         config["datasets"][name] = _resolve_dataset(name, entry)
     for name, table in config["tables"].items():
@@ -153,6 +154,19 @@ def _check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> No
         raise NopairsError(f"config: {place}: {error}") from None
 
 
+def _check_stand_in(config: dict[str, Any]) -> None:
+    name = config["selection"]["stand_in"]
+    if name not in config["degradations"]:
+        raise NopairsError(
+            f"config: selection: stand_in {name!r}: {registry.suggest(name, config['degradations'])}"
+        )
+    sampling = config["degradations"][name].get("sampling", {})
+    if "strength" not in sampling and "candidates" in sampling:
+        raise NopairsError(
+            f"config: selection: stand_in {name!r} needs a `strength` of its own, since others' are chosen on it"
+        )
+
+
 def _resolve_dataset(name: str, entry: dict[str, Any]) -> dict[str, Any]:
     entry = {"source": "folder", "seed": 0, **entry}
     if entry["source"] == "embedded":
@@ -181,11 +195,7 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
 
 
 def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
-    """Whether a dataset has the pairs that a method needs: to train on, or to choose a strength that has no default."""
-    if method.degradation is None:
-        return "candidates" not in config["restorers"][method.restorer] or has_role(config, dataset, "val")
-    entry = config["degradations"][method.degradation]
-    if entry["kind"] == "real_pairs":
-        return has_role(config, dataset, "pairs")
-    sampling = entry.get("sampling", {})
-    return "candidates" not in sampling or "strength" in sampling or has_role(config, dataset, "val")
+    """Whether a dataset has the pairs that a method is trained on."""
+    if method.degradation is None or config["degradations"][method.degradation]["kind"] != "real_pairs":
+        return True
+    return has_role(config, dataset, "pairs")

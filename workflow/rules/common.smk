@@ -84,6 +84,27 @@ def listing(wildcards):
     return settings.folder_listing(DATASETS[wildcards.dataset])
 
 
+def stand_in(wildcards):
+    """Pairs that take the place of `val` where a strength is to be chosen and the dataset has none."""
+    name = CONFIG["selection"]["stand_in"]
+    if "degradation" in wildcards.keys():
+        entry = DEGRADATIONS[wildcards.degradation].get("sampling", {})
+    else:
+        entry = RESTORERS[chain_of(wildcards).restorer]
+    itself = wildcards.get("degradation") == name
+    if (
+        itself
+        or not entry.get("candidates")
+        or settings.has_role(CONFIG, wildcards.dataset, "val")
+    ):
+        return []
+    return f"results/pairs/{wildcards.dataset}/{name}/seed{wildcards.seed}/degraded.npy"
+
+
+def stand_in_argument(wildcards, input):
+    return f"--stand-in {Path(input.stand_in).parent}" if input.stand_in else ""
+
+
 # synthesis.smk
 def trained_model(wildcards):
     """The trained model that a degradation samples from; none for one that learns nothing."""

@@ -6,6 +6,7 @@ rule fit_restorer:
     input:
         index="results/data/{dataset}/index.csv",
         pairs=training_pairs,
+        stand_in=stand_in,
     output:
         multiext(
             "results/models/{dataset}/{method}/seed{seed}/",
@@ -32,10 +33,11 @@ rule fit_restorer:
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "options", "training", "candidates"),
         pairs=fit_arguments,
+        stand_in=stand_in_argument,
         code=restorer_code("fit_restorer.py"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "{params.python}/fit_restorer.py --entry {params.entry:q} {params.pairs} --dataset results/data/{wildcards.dataset}"
+        "{params.python}/fit_restorer.py --entry {params.entry:q} {params.pairs} {params.stand_in} --dataset results/data/{wildcards.dataset}"
         " --seed {wildcards.seed} --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"
 
 

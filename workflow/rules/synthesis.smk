@@ -5,6 +5,7 @@ rule choose_strength:
     input:
         index="results/data/{dataset}/index.csv",
         model=trained_model,
+        stand_in=stand_in,
     output:
         chosen="results/pairs/{dataset}/{degradation}/seed{seed}/strength.json",
     log:
@@ -30,9 +31,11 @@ rule choose_strength:
             | {"entry": RESTORERS[CONFIG["selection"]["restorer"]]}
         ),
         model=model_argument,
+        stand_in=stand_in_argument,
         code=sampling_code("choose_strength.py"),
     shell:
         "{params.python}/choose_strength.py --entry {params.entry:q} --selection {params.restorer:q} {params.model}"
+        " {params.stand_in}"
         " --dataset results/data/{wildcards.dataset} --seed {wildcards.seed} --threads {threads}"
         " --device {params.device} --out {output.chosen} 2>&1 | tee {log}"
 
