@@ -61,6 +61,11 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"datasets": {"mine": {"clean": "a"}}}, "no `degraded:`"),
         ({"restorers": {"dncnn": {"training": {"schedule": "cosin"}}}}, "schedule 'cosin'"),
         ({"degradations": {"x": {"base": "ludva"}}}, "did you mean 'ludvae'"),
+        ({"processes": 0}, "processes"),
+        (
+            {"processes": 3},
+            "ludvae: training: 3 processes cannot share a batch of 16 equally; make it a multiple of 6",
+        ),
     ],
 )
 def test_mistakes_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
