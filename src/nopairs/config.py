@@ -44,6 +44,9 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
         config[family] = {name: _inherit(config[family], name) for name in config[family]}
         for name, entry in config[family].items():
             _check_entry(f"{family}: {name}", entry, kinds)
+            # A degradation takes half of its batch from each domain.
+            multiple = config["processes"] * (2 if family == "degradations" else 1)
+            _check_shares(f"{family}: {name}", entry, config["processes"], multiple)
     for name, entry in config["degradations"].items():
         trained = entry.setdefault("model", name)
         if trained not in config["degradations"]:
@@ -164,6 +167,14 @@ def _check_stand_in(config: dict[str, Any]) -> None:
     if "strength" not in sampling and "candidates" in sampling:
         raise NopairsError(
             f"config: selection: stand_in {name!r} needs a `strength` of its own, since others' are chosen on it"
+        )
+
+
+def _check_shares(place: str, entry: dict[str, Any], processes: int, multiple: int) -> None:
+    batch = entry.get("training", {}).get("batch", TrainingOptions.batch)
+    if processes > 1 and batch % multiple:
+        raise NopairsError(
+            f"config: {place}: training: {processes} processes cannot share a batch of {batch} equally; make it a multiple of {multiple}"
         )
 
 

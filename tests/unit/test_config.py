@@ -63,6 +63,11 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"degradations": {"x": {"base": "ludva"}}}, "did you mean 'ludvae'"),
         ({"selection": {"stand_in": "ludva"}}, "did you mean 'ludvae'"),
         ({"selection": {"stand_in": "awgn_tuned"}}, "needs a `strength` of its own"),
+        ({"processes": 0}, "processes"),
+        (
+            {"processes": 3},
+            "ludvae: training: 3 processes cannot share a batch of 16 equally; make it a multiple of 6",
+        ),
     ],
 )
 def test_mistakes_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:

@@ -1,4 +1,5 @@
 # The resolved configuration, names and helper functions of the other files here.
+import functools
 import json
 import re
 import sys
@@ -29,7 +30,10 @@ METHODS = sorted(
 SEEDS = CONFIG["seeds"]
 REPORTED = sorted({CONFIG["tables"][table]["dataset"] for table in TABLES_IN_ALL})
 # The interpreter that runs Snakemake, unless environments are deployed (--sdm conda).
-PYTHON = f"{'python' if workflow.deployment_settings.deployment_method else sys.executable} {ROOT}/src"
+INTERPRETER = (
+    "python" if workflow.deployment_settings.deployment_method else sys.executable
+)
+PYTHON = f"{INTERPRETER} {ROOT}/src"
 
 
 def any_of(names):
@@ -58,24 +62,75 @@ def entry_of(wildcards, *parts):
     return json.dumps({part: entry[part] for part in ("kind", *parts) if part in entry})
 
 
+# Asked for by every job, with few answers.
+digest_of = functools.cache(code_digest)
+
+
 def code(script, *kinds):
     """A digest of a script and of the modules of (registry, kind) pairs: a job runs again when it changes."""
     modules = [module_file(registry.module_of(table, kind)) for table, kind in kinds]
-    return code_digest(script, *modules)
+    return digest_of(script, *modules)
 
 
 def learned(table, kind):
     return getattr(registry.find(table, kind), "learned", False)
 
 
-def more(amount):
-    """A resource that grows with each attempt."""
-    return lambda wildcards, attempt: amount * attempt
+def more(amount, otherwise=None, condition=lambda wildcards: True):
+    """A resource that grows with each attempt: `amount`, or `otherwise` for wildcards that do not fit `condition`."""
+    return lambda wildcards, attempt: attempt * (
+        amount if condition(wildcards) else otherwise
+    )
 
 
-def gpu_if(wanted):
-    """One GPU for a job that trains or applies a network, unless the configuration says `device: cpu`."""
-    return 1 if wanted and CONFIG["device"] != "cpu" else 0
+def gpu_if(wanted, count=1):
+    """GPUs of a job that trains or applies a network; none where the configuration says `device: cpu`."""
+    return count if wanted and CONFIG["device"] != "cpu" else 0
+
+
+def device_if(wanted):
+    return CONFIG["device"] if wanted else "cpu"
+
+
+# A training runs as this many processes on one node, one a GPU; they share its batch (nopairs/training/parallel.py).
+PROCESSES = CONFIG["processes"]
+TORCHRUN = f"-m torch.distributed.run --standalone --nproc-per-node {PROCESSES}"
+# Slurm ends a job by SIGTERM to all its processes. A training then saves its state; its shell and `tee` have to outlive that.
+TRAINER = f"trap '' TERM; {INTERPRETER} {TORCHRUN if PROCESSES > 1 else ''} {ROOT}/src"
+
+
+# Groups: jobs that a cluster runs as one, so that no short step waits in the queue by itself. Each is a chain, and so asks
+# for no more than its largest job. Local runs ignore them.
+def pairs_group(degradation):
+    """What leads to a degradation's pairs, and to its noise; short where nothing is learned or chosen."""
+    long = is_learned(degradation) or has_candidates(degradation)
+    return f"pairs_{degradation}" if long else "simple_pairs"
+
+
+def method_group(wildcards):
+    """Fitting, restoring and measuring a method; short for a classical one."""
+    return "restorer" if is_network(wildcards) else "classical"
+
+
+def is_learned(degradation):
+    return learned(registry.DEGRADATIONS, DEGRADATIONS[degradation]["kind"])
+
+
+def by_network(wildcards):
+    return is_learned(wildcards.degradation)
+
+
+def has_candidates(degradation):
+    return bool(DEGRADATIONS[degradation].get("sampling", {}).get("candidates"))
+
+
+def is_trained(wildcards):
+    return learned(registry.RESTORERS, RESTORERS[chain_of(wildcards).restorer]["kind"])
+
+
+def is_network(wildcards):
+    pretrained = RESTORERS[chain_of(wildcards).restorer]["kind"] == "pretrained"
+    return pretrained or is_trained(wildcards)
 
 
 # data.smk

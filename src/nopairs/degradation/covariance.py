@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nopairs.errors import NopairsError
+from nopairs.training import parallel
 
 BLOCK = 8
 # Brightness, red - blue, green - magenta: orthonormal.
@@ -88,7 +89,8 @@ class LocalCovariance(nn.Module):
     def update(self, power: torch.Tensor, log_amplitude: torch.Tensor) -> None:
         """Move the spectrum towards the mean of `power` (batch, 3, H / 8, W / 8, 8, 8), relative to the amplitude."""
         relative = power * torch.exp(-_over_blocks(log_amplitude))
-        self.spectrum.lerp_(relative.mean((0, 2, 3)).clamp(min=LEAST), 1 - DECAY)
+        mean = parallel.total(relative.mean((0, 2, 3))) / parallel.size()
+        self.spectrum.lerp_(mean.clamp(min=LEAST), 1 - DECAY)
 
     @torch.no_grad()
     def probe(self, error: torch.Tensor, noise: torch.Tensor) -> None:
@@ -97,7 +99,8 @@ class LocalCovariance(nn.Module):
         Noise of the image itself comes out alike, and is missing from the residual: `sample` restores it.
         """
         error, noise = (to_blocks(to_opponent(images)) for images in (error, noise))
-        share = (error * noise).mean((0, 2, 3)) / noise.square().mean((0, 2, 3))
+        product, power = (parallel.total((part * noise).sum((0, 2, 3))) for part in (error, noise))
+        share = product / power
         self.leak.lerp_(share.clamp(0, MOST_LEAK), 1 - DECAY)
 
     def log_variance(self, log_amplitude: torch.Tensor) -> torch.Tensor:

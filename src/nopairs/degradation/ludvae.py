@@ -12,6 +12,7 @@ from torch import nn
 from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
 from nopairs.degradation.covariance import BLOCK, LocalCovariance, from_opponent, to_blocks, to_opponent
 from nopairs.errors import NopairsError
+from nopairs.training import parallel
 
 H_KINDS = ("gaussian_blur", "additive_noise", "identity")
 IMAGE_LATENTS = ("vq", "continuous")
@@ -200,7 +201,7 @@ class LudVae(nn.Module):
             return gaussian_blur(images, options.blur_size, options.blur_sigma)
         if options.h == "additive_noise":
             sigma = options.noise_degraded if degraded else options.noise_clean
-            noise = torch.randn(images.shape, generator=generator).to(images)
+            noise = parallel.randn(images.shape, generator).to(images)
             return images + sigma * (correlate(noise, options.noise_blur) if options.noise_blur else noise)
         return images
 
@@ -249,8 +250,8 @@ class LudVae(nn.Module):
         else:
             raw = raw + INITIAL_LOG_VARIANCE
             log_variance = F.logsigmoid(raw)
-            mean = F.batch_norm(mean, None, None, training=True) * torch.exp(0.5 * F.logsigmoid(-raw))
-        sample = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            mean = parallel.standardise(mean) * torch.exp(0.5 * F.logsigmoid(-raw))
+        sample = mean + torch.exp(0.5 * log_variance) * parallel.randn_like(mean)
         return sample, kl_to_standard_normal(mean, log_variance)
 
     def prior_noise_latent(

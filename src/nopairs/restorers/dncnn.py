@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopairs.errors import NopairsError
+from nopairs.training import parallel
 
 # As the published weights were trained with; their variances are small enough for torch's 1e-5 to change the result.
 BATCH_NORM_EPS = 1e-4
@@ -42,7 +43,7 @@ class DnCNN(nn.Module):
         width = options.width
         layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU(inplace=True)]
         for _ in range(options.depth - 2):
-            norm = [nn.BatchNorm2d(width, eps=BATCH_NORM_EPS)] if options.batch_norm else []
+            norm = [parallel.BatchNorm2d(width, eps=BATCH_NORM_EPS)] if options.batch_norm else []
             layers += [nn.Conv2d(width, width, 3, padding=1), *norm, nn.ReLU(inplace=True)]
         self.model = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1))
         self.margin = options.depth
