@@ -1,21 +1,39 @@
 # The resolved configuration, names and helper functions of the other files here.
 import json
+import logging
+import os
 import re
 import sys
 from pathlib import Path
+
+from snakemake_interface_executor_plugins.settings import ExecMode
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from nopairs import config as settings
 from nopairs import registry
+from nopairs.data.checks import check_folders
 from nopairs.digest import code_digest, module_file
-from nopairs.errors import NopairsError
+from nopairs.errors import MARK, NopairsError, told_in
+from nopairs.files import check_writable, remove_leftovers
+from nopairs.training.hardware import pick_device
 
-try:
-    CONFIG = settings.resolve(config, ROOT / "workflow/schemas/config.schema.yaml")
-except NopairsError as error:
-    raise WorkflowError(str(error))
+
+def say(error):
+    print(f"nopairs{MARK}{error}", file=sys.stderr)
+
+
+def insist(check, *arguments):
+    """Return what `check` returns; its NopairsError ends the run with one sentence, where Snakemake would print a dozen lines."""
+    try:
+        return check(*arguments)
+    except NopairsError as error:
+        say(error)
+        sys.exit(1)
+
+
+CONFIG = insist(settings.resolve, config, ROOT / "workflow/schemas/config.schema.yaml")
 
 DEGRADATIONS, RESTORERS, DATASETS = (
     CONFIG["degradations"],
@@ -28,6 +46,32 @@ METHODS = sorted(
 )
 SEEDS = CONFIG["seeds"]
 REPORTED = sorted({CONFIG["tables"][table]["dataset"] for table in TABLES_IN_ALL})
+# On a full disk Python would print a traceback for every line that Snakemake's log file cannot take.
+logging.raiseExceptions = False
+
+# What can be checked before any job starts; the jobs' own Snakemake processes need not do it again.
+if workflow.exec_mode == ExecMode.DEFAULT:
+    for folder in filter(os.path.isdir, (".", ".snakemake", "results")):
+        insist(check_writable, folder)
+    for dataset in {table["dataset"] for table in CONFIG["tables"].values()}:
+        insist(check_folders, DATASETS[dataset])
+
+
+onstart:
+    remove_leftovers("results")
+    if workflow.local_exec:
+        insist(pick_device, CONFIG["device"])
+
+
+onerror:
+    for job in sorted(workflow.scheduler.failed, key=str):
+        for rule_job in getattr(job, "jobs", [job]):  # a group has several
+            told = filter(None, (told_in(Path(log)) for log in rule_job.log))
+            say(
+                f"{rule_job.rule}: {next(told, None) or f'ended without a message; see {rule_job.log}'}"
+            )
+
+
 # The interpreter that runs Snakemake, unless environments are deployed (--sdm conda).
 PYTHON = f"{'python' if workflow.deployment_settings.deployment_method else sys.executable} {ROOT}/src"
 

@@ -123,6 +123,7 @@ class Trainer:
                     self._record(losses, progress)
                     if self._stop:
                         self._save()
+                        self._say_stopped()
                         sys.exit(STOPPED)
                     if time.monotonic() - saved > self.options.save_every:
                         self._save()
@@ -200,6 +201,13 @@ class Trainer:
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True
 
+    def _say_stopped(self) -> None:
+        steps = f"step {self.state.step} of {self.options.steps}"
+        print(
+            f"{self.folder}: stopped at {steps}, as asked; its state is saved: start again to go on",
+            file=sys.stderr,
+        )
+
     def _save(self) -> None:
         self.state.network, self.state.average = self.network.state_dict(), self.average.state_dict()
         self.state.optimiser = self.optimiser.state_dict()
@@ -210,13 +218,19 @@ class Trainer:
     def _resume(self) -> None:
         if not self.state_file.exists():
             return
-        saved = State(**torch.load(self.state_file, map_location=self.device, weights_only=True))
-        if saved.fingerprint != self.state.fingerprint:
+        try:
+            saved = torch.load(self.state_file, map_location=self.device, weights_only=True)
+            fingerprint = saved["fingerprint"]
+        except Exception:  # torch raises many kinds for what is not its own file
+            raise NopairsError(
+                f"{self.state_file}: a training state that cannot be read; delete it to train from the first step"
+            ) from None
+        if fingerprint != self.state.fingerprint:
             return
-        self.state = saved
-        self.network.load_state_dict(saved.network)
-        self.average.load_state_dict(saved.average)
-        self.optimiser.load_state_dict(saved.optimiser)
+        self.state = State(**saved)
+        self.network.load_state_dict(self.state.network)
+        self.average.load_state_dict(self.state.average)
+        self.optimiser.load_state_dict(self.state.optimiser)
 
     def _write_log(self) -> None:
         with atomic_file(self.folder / "log.csv") as temporary:
