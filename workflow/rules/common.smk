@@ -65,11 +65,11 @@ onstart:
 
 onerror:
     for job in sorted(workflow.scheduler.failed, key=str):
-        for rule_job in getattr(job, "jobs", [job]):  # a group has several
-            told = filter(None, (told_in(Path(log)) for log in rule_job.log))
-            say(
-                f"{rule_job.rule}: {next(told, None) or f'ended without a message; see {rule_job.log}'}"
-            )
+        parts = getattr(job, "jobs", [job])  # a group has several
+        logs = [(part.rule, Path(log)) for part in parts for log in part.log]
+        told = [f"{rule}: {message}" for rule, log in logs if (message := told_in(log))]
+        for sentence in told or [f"{job.name}: ended without a message; see {job.log}"]:
+            say(sentence)
 
 
 # The interpreter that runs Snakemake, unless environments are deployed (--sdm conda).
