@@ -48,12 +48,23 @@ LONGEST_RUN = 1800  # seconds
 ERROR = re.compile(r"nopairs: error: .*|.*Directory cannot be locked.*|OSError: .*|.*\[Errno \d+\].*")
 
 
+@dataclass(frozen=True)
+class Moment:
+    """Some seconds after so many of the workflow's jobs were done: the same place whatever else the machine does."""
+
+    jobs: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.jobs} jobs + {self.seconds:.1f} s"
+
+
 @dataclass
 class Row:
-    """What happened: `moment` in seconds after the start, `said` on the terminal, `starts` that the recovery took."""
+    """What happened: `moment` of the fault, `said` on the terminal, `starts` that the recovery took."""
 
     fault: str
-    moment: float | None = None
+    moment: Moment | None = None
     running: str = ""
     said: str = ""
     starts: int = 0
@@ -65,10 +76,17 @@ class Row:
     def markdown(self) -> str:
         if self.skipped:
             return f"| {self.fault} | skipped: {self.skipped} | | | | | |"
-        moment = "" if self.moment is None else f"{self.moment:.0f} s"
         yes = {True: "yes", False: "**NO**"}
         finished = f"{yes[self.finished]} ({self.starts})"
-        cells = (self.fault, moment, self.running, self.said, finished, yes[self.identical], self.leftovers)
+        cells = (
+            self.fault,
+            self.moment,
+            self.running,
+            self.said,
+            finished,
+            yes[self.identical],
+            self.leftovers,
+        )
         return f"| {' | '.join(map(str, cells))} |"
 
 
@@ -78,12 +96,13 @@ HEADER = """| fault | moment | running | said | restart ok (starts) | tables ide
 
 @dataclass
 class Campaign:
-    """The experiment, the folder for its runs, and the undisturbed run's tables and duration in seconds."""
+    """The experiment, the folder for its runs, and the undisturbed run's tables, number of jobs and duration in seconds."""
 
     folder: Path
     turns: Path | None
     rng: random.Random
     tables: dict[str, bytes] = field(default_factory=dict)
+    jobs: int = 0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
@@ -114,7 +133,7 @@ class Campaign:
         if self.start(folder).wait(LONGEST_RUN) != 0:
             sys.exit(f"the undisturbed run failed; see {self.output(folder)}")
         self.seconds = time.monotonic() - started
-        self.tables = read_tables(folder)
+        self.tables, self.jobs = read_tables(folder), self.done(folder)
         if not self.tables:
             sys.exit(f"the undisturbed run made no table; see {self.output(folder)}")
         shutil.rmtree(folder)
@@ -125,9 +144,18 @@ class Campaign:
         folder.mkdir()
         return folder
 
-    def moments(self, count: int) -> list[float]:
-        """Seconds, one at random in each of `count` equal parts of the undisturbed run's duration."""
-        return [self.seconds * (part + self.rng.random()) / count for part in range(count)]
+    def moments(self, count: int) -> list[Moment]:
+        """Random moments, one in each of `count` equal parts of the workflow, the last one before its last job ends."""
+        seconds = 2 * self.seconds / self.jobs
+        places = [self.jobs * (part + self.rng.random()) / count for part in range(count)]
+        return [Moment(min(int(place), self.jobs - 1), self.rng.uniform(0, seconds)) for place in places]
+
+    def done(self, folder: Path) -> int:
+        """How many jobs a run says are done."""
+        steps = re.findall(
+            r"^(\d+) of \d+ steps", self.output(folder).read_text(errors="replace"), re.MULTILINE
+        )
+        return int(steps[-1]) if steps else 0
 
     def recover(self, folder: Path, row: Row, session: int | None = None) -> None:
         """Start the workflow again as the documentation says, and compare its tables.
@@ -147,11 +175,13 @@ class Campaign:
         row.identical = read_tables(folder) == self.tables
         row.leftovers = len(list((folder / "results").rglob("*.tmp*")))
 
-    def interrupted(self, folder: Path, moment: float) -> subprocess.Popen[bytes]:
-        """Start the workflow and return after `moment` seconds, or when it has ended."""
+    def until(self, folder: Path, moment: Moment) -> subprocess.Popen[bytes]:
+        """Start the workflow and return at `moment`, or when it has ended."""
         process = self.start(folder)
+        while self.done(folder) < moment.jobs and process.poll() is None:
+            time.sleep(0.05)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(moment)
+            process.wait(moment.seconds)
         return process
 
 
@@ -177,10 +207,10 @@ def jobs_of(session: int) -> str:
     return ", ".join(name for name in running(session) if name != "snakemake") or "between jobs"
 
 
-def kill_everything(campaign: Campaign, number: int, moment: float) -> Row:
+def kill_everything(campaign: Campaign, number: int, moment: Moment) -> Row:
     """SIGKILL Snakemake and its jobs at once, as a power cut or a closed session does."""
     folder = campaign.new_folder(f"kill{number}")
-    process = campaign.interrupted(folder, moment)
+    process = campaign.until(folder, moment)
     row = Row("SIGKILL of everything", moment, jobs_of(process.pid))
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -189,10 +219,10 @@ def kill_everything(campaign: Campaign, number: int, moment: float) -> Row:
     return row
 
 
-def kill_snakemake(campaign: Campaign, number: int, moment: float) -> Row:
+def kill_snakemake(campaign: Campaign, number: int, moment: Moment) -> Row:
     """SIGKILL Snakemake only, and start it again while its jobs are still running."""
     folder = campaign.new_folder(f"orphan{number}")
-    process = campaign.interrupted(folder, moment)
+    process = campaign.until(folder, moment)
     row = Row("SIGKILL of Snakemake alone", moment, jobs_of(process.pid))
     process.kill()
     process.wait()
@@ -200,11 +230,11 @@ def kill_snakemake(campaign: Campaign, number: int, moment: float) -> Row:
     return row
 
 
-def full_disk(campaign: Campaign, number: int, moment: float) -> Row:
+def full_disk(campaign: Campaign, number: int, moment: Moment) -> Row:
     """Fill the disk while the workflow runs, free it when the workflow has ended."""
     row = Row("full disk", moment)
     with volume(campaign.folder / f"full{number}") as folder:
-        process = campaign.interrupted(folder, moment)
+        process = campaign.until(folder, moment)
         row.running = jobs_of(process.pid)
         fill(folder / "ballast")
         row.said = ended(campaign, folder, process)
@@ -213,11 +243,11 @@ def full_disk(campaign: Campaign, number: int, moment: float) -> Row:
     return row
 
 
-def read_only(campaign: Campaign, number: int, moment: float) -> Row:
+def read_only(campaign: Campaign, number: int, moment: Moment) -> Row:
     """Make the file system read-only at once, as Linux does after a disk error; mount it again when the workflow has ended."""
     row = Row("read-only file system", moment)
     with volume(campaign.folder / f"readonly{number}") as folder:
-        process = campaign.interrupted(folder, moment)
+        process = campaign.until(folder, moment)
         row.running = jobs_of(process.pid)
         mount("-o", "remount,abort", folder)
         row.said = ended(campaign, folder, process)
@@ -228,10 +258,10 @@ def read_only(campaign: Campaign, number: int, moment: float) -> Row:
     return row
 
 
-def two_workflows(campaign: Campaign, number: int, moment: float) -> Row:
+def two_workflows(campaign: Campaign, number: int, moment: Moment) -> Row:
     """Start a second workflow in the same folder; the first must not be disturbed."""
     folder = campaign.new_folder(f"two{number}")
-    first = campaign.interrupted(folder, moment)
+    first = campaign.until(folder, moment)
     row = Row("second workflow in the folder", moment, jobs_of(first.pid))
     second = campaign.start(folder, name="second")
     refused = second.wait(LONGEST_RUN) != 0
@@ -296,7 +326,7 @@ def why_no_volumes() -> str:
     return "" if all(map(shutil.which, ("mkfs.ext4", "e2fsck"))) else "needs e2fsprogs"
 
 
-Fault = Callable[[Campaign, int, float], Row]
+Fault = Callable[[Campaign, int, Moment], Row]
 FAULTS: dict[str, tuple[Fault, int, Callable[[], str]]] = {
     "kill": (kill_everything, 20, str),
     "orphan": (kill_snakemake, 6, str),
@@ -338,7 +368,9 @@ def main() -> int:
     campaign = Campaign(folder, args.turns, random.Random(args.seed))
     with turn(args.turns):
         campaign.undisturbed()
-    print(f"undisturbed: {campaign.seconds:.0f} s, tables {', '.join(campaign.tables)}", file=sys.stderr)
+    print(
+        f"undisturbed: {campaign.jobs} jobs in {campaign.seconds:.0f} s; compared: {', '.join(campaign.tables)}\n"
+    )
     print(HEADER, flush=True)
     rows = []
     for name in args.only:

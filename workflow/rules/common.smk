@@ -1,6 +1,5 @@
 # The resolved configuration, names and helper functions of the other files here.
 import json
-import logging
 import os
 import re
 import sys
@@ -46,9 +45,6 @@ METHODS = sorted(
 )
 SEEDS = CONFIG["seeds"]
 REPORTED = sorted({CONFIG["tables"][table]["dataset"] for table in TABLES_IN_ALL})
-# On a full disk Python would print a traceback for every line that Snakemake's log file cannot take.
-logging.raiseExceptions = False
-
 # What can be checked before any job starts; the jobs' own Snakemake processes need not do it again.
 if workflow.exec_mode == ExecMode.DEFAULT:
     for folder in filter(os.path.isdir, (".", ".snakemake", "results")):
@@ -67,8 +63,12 @@ onerror:
     for job in sorted(workflow.scheduler.failed, key=str):
         parts = getattr(job, "jobs", [job])  # a group has several
         logs = [(part.rule, Path(log)) for part in parts for log in part.log]
-        told = [f"{rule}: {message}" for rule, log in logs if (message := told_in(log))]
-        for sentence in told or [f"{job.name}: ended without a message; see {job.log}"]:
+        told = [
+            f"{rule}: {message}" for rule, log in logs if (message := told_in(log))
+        ]
+        for sentence in told or [
+            f"{job.name}: ended without a message; see {job.log}"
+        ]:
             say(sentence)
 
 
