@@ -2,9 +2,13 @@
 #   snakemake --cores all                  everything that config.yaml describes
 #   snakemake --cores all table_denoising  one table
 #   snakemake --profile slurm all          the same on a cluster
+import logging
+
 from snakemake.utils import min_version
 
 min_version("9.0")
+# On a full disk Python would print a traceback for every line that Snakemake's log file cannot take.
+logging.raiseExceptions = False
 
 
 configfile: f"{workflow.basedir}/config.yaml"

@@ -198,11 +198,33 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
             f"config: tables: {name}: dataset {dataset!r}: {registry.suggest(dataset, config['datasets'])}"
         )
     methods = [parse_method(config, method) for method in table["methods"]]
-    table["methods"] = [method.name for method in methods if _possible(config, dataset, method)]
+    methods = [method for method in methods if _possible(config, dataset, method)]
+    for method in methods:
+        _check_crops(config, dataset, method)
+    table["methods"] = [method.name for method in methods]
     table["rivals"] = [rival for rival in table["rivals"] if rival in table["methods"]]
     if not has_role(config, dataset, "test"):
         table["metrics"] = [metric for metric in table["metrics"] if metric not in FULL_REFERENCE]
     return table
+
+
+def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
+    """Raise NopairsError if something that a method trains crops more than a tile of the dataset has."""
+    if method.degradation is None:
+        return
+    tile = config["datasets"][dataset]["tile"]
+    model = config["degradations"][method.degradation]["model"]
+    trained = (
+        (f"degradations: {model}", config["degradations"][model]),
+        (f"restorers: {method.restorer}", config["restorers"][method.restorer]),
+    )
+    for place, entry in trained:
+        crop = make_options(TrainingOptions, "training", entry["training"]).crop if "training" in entry else 0
+        if crop > tile:
+            raise NopairsError(
+                f"config: {place}: crop {crop} is larger than the tiles of dataset {dataset} ({tile}); "
+                "lower `crop` or raise `tile`"
+            )
 
 
 def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:

@@ -1,22 +1,39 @@
 # The resolved configuration, names and helper functions of the other files here.
 import functools
 import json
+import os
 import re
 import sys
 from pathlib import Path
+
+from snakemake_interface_executor_plugins.settings import ExecMode
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from nopairs import config as settings
 from nopairs import registry
+from nopairs.data.checks import check_folders
 from nopairs.digest import code_digest, module_file
-from nopairs.errors import NopairsError
+from nopairs.errors import MARK, NopairsError, told_in
+from nopairs.files import check_writable, remove_leftovers
+from nopairs.training.hardware import pick_device
 
-try:
-    CONFIG = settings.resolve(config, ROOT / "workflow/schemas/config.schema.yaml")
-except NopairsError as error:
-    raise WorkflowError(str(error))
+
+def say(error):
+    print(f"nopairs{MARK}{error}", file=sys.stderr)
+
+
+def insist(check, *arguments):
+    """Return what `check` returns; its NopairsError ends the run with one sentence, where Snakemake would print a dozen lines."""
+    try:
+        return check(*arguments)
+    except NopairsError as error:
+        say(error)
+        sys.exit(1)
+
+
+CONFIG = insist(settings.resolve, config, ROOT / "workflow/schemas/config.schema.yaml")
 
 DEGRADATIONS, RESTORERS, DATASETS = (
     CONFIG["degradations"],
@@ -29,6 +46,33 @@ METHODS = sorted(
 )
 SEEDS = CONFIG["seeds"]
 REPORTED = sorted({CONFIG["tables"][table]["dataset"] for table in TABLES_IN_ALL})
+# What can be checked before any job starts; the jobs' own Snakemake processes need not do it again.
+if workflow.exec_mode == ExecMode.DEFAULT:
+    for folder in filter(os.path.isdir, (".", ".snakemake", "results")):
+        insist(check_writable, folder)
+    for dataset in {table["dataset"] for table in CONFIG["tables"].values()}:
+        insist(check_folders, DATASETS[dataset])
+
+
+onstart:
+    remove_leftovers("results")
+    if workflow.local_exec:
+        insist(pick_device, CONFIG["device"])
+
+
+onerror:
+    for job in sorted(workflow.scheduler.failed, key=str):
+        parts = getattr(job, "jobs", [job])  # a group has several
+        logs = [(part.rule, Path(log)) for part in parts for log in part.log]
+        told = [
+            f"{rule}: {message}" for rule, log in logs if (message := told_in(log))
+        ]
+        for sentence in told or [
+            f"{job.name}: ended without a message; see {job.log}"
+        ]:
+            say(sentence)
+
+
 # The interpreter that runs Snakemake, unless environments are deployed (--sdm conda).
 INTERPRETER = (
     "python" if workflow.deployment_settings.deployment_method else sys.executable

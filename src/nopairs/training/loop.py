@@ -128,19 +128,17 @@ class Trainer:
             with Progress(
                 self.folder.name, self.options.steps, self.state.step, shown=self.leads
             ) as progress:
-                while self.state.step < self.options.steps:
+                while self.state.step < self.options.steps and not parallel.anyone(self._stop):
                     losses = self._step()
                     self.state.seconds = time.monotonic() - started
-                    if self.leads:
-                        self._record(losses, progress)
-                    if parallel.anyone(self._stop):
-                        if self.leads:
-                            self._save()
-                        parallel.wait()
-                        sys.exit(STOPPED)
-                    if self.leads and time.monotonic() - saved > self.options.save_every:
+                    if not self.leads:
+                        continue
+                    self._record(losses, progress)
+                    if time.monotonic() - saved > self.options.save_every:
                         self._save()
                         saved = time.monotonic()
+            if self.state.step < self.options.steps:
+                self._stop_here()
         finally:
             for name, handler in previous.items():
                 signal.signal(name, handler)
@@ -218,6 +216,15 @@ class Trainer:
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True
 
+    def _stop_here(self) -> None:
+        if self.leads:
+            self._save()
+            steps = f"step {self.state.step} of {self.options.steps}"
+            told = f"{self.folder}: stopped at {steps} as asked; start again to go on from there"
+            print(told, file=sys.stderr)
+        parallel.wait()
+        sys.exit(STOPPED)
+
     def _save(self) -> None:
         self.state.network, self.state.average = self.network.state_dict(), self.average.state_dict()
         self.state.optimiser = self.optimiser.state_dict()
@@ -232,15 +239,21 @@ class Trainer:
     def _resume(self) -> None:
         if not self.state_file.exists():
             return
-        saved = State(**torch.load(self.state_file, map_location=self.device, weights_only=True))
-        if saved.fingerprint != self.state.fingerprint:
+        try:
+            saved = torch.load(self.state_file, map_location=self.device, weights_only=True)
+            fingerprint = saved["fingerprint"]
+        except Exception:  # torch raises many kinds for what is not its own file
+            raise NopairsError(
+                f"{self.state_file}: a training state that cannot be read; delete it to train from the first step"
+            ) from None
+        if fingerprint != self.state.fingerprint:
             return
-        self.state = saved
-        if not saved.network:  # finished
+        self.state = State(**saved)
+        if not self.state.network:  # finished
             return
-        self.network.load_state_dict(saved.network)
-        self.average.load_state_dict(saved.average)
-        self.optimiser.load_state_dict(saved.optimiser)
+        self.network.load_state_dict(self.state.network)
+        self.average.load_state_dict(self.state.average)
+        self.optimiser.load_state_dict(self.state.optimiser)
 
     def _finish(self) -> Result:
         state = self.state
