@@ -1,5 +1,6 @@
 # The resolved configuration, names and helper functions of the other files here.
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from nopairs import config as settings
 from nopairs import registry
+from nopairs.data.store import MIRROR_VARIABLE
 from nopairs.digest import code_digest, module_file
 from nopairs.errors import NopairsError
 
@@ -22,11 +24,15 @@ DEGRADATIONS, RESTORERS, DATASETS = (
     CONFIG["restorers"],
     CONFIG["datasets"],
 )
+if CONFIG["data"]["mirror"]:
+    os.environ.setdefault(MIRROR_VARIABLE, CONFIG["data"]["mirror"])
 TABLES_IN_ALL = [name for name, table in CONFIG["tables"].items() if table["in_all"]]
 METHODS = sorted(
     {method for table in CONFIG["tables"].values() for method in table["methods"]}
 )
 SEEDS = CONFIG["seeds"]
+# How many there are is not known where jobs go to a cluster.
+ALL_CORES = workflow.resource_settings.cores or CONFIG["threads"]
 REPORTED = sorted({CONFIG["tables"][table]["dataset"] for table in TABLES_IN_ALL})
 # The interpreter that runs Snakemake, unless environments are deployed (--sdm conda).
 PYTHON = f"{'python' if workflow.deployment_settings.deployment_method else sys.executable} {ROOT}/src"
@@ -52,7 +58,9 @@ def chain_of(wildcards):
 def entry_of(wildcards, *parts):
     """The parts of a degradation's or restorer's entry that a job depends on, as JSON."""
     if "degradation" in wildcards.keys():
-        entry = DEGRADATIONS[wildcards.degradation]
+        entry = settings.with_dataset_defaults(
+            CONFIG, wildcards.dataset, DEGRADATIONS[wildcards.degradation]
+        )
     else:
         entry = RESTORERS[chain_of(wildcards).restorer]
     return json.dumps({part: entry[part] for part in ("kind", *parts) if part in entry})
