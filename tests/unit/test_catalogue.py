@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import re
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from http_server import serving
+from PIL import Image
 
 from nopairs.data import entries
 from nopairs.data.entries import Entry
-from nopairs.data.images import read_rgb
+from nopairs.data.images import encode_png, read_rgb
 from nopairs.data.listing import markdown_table
 from nopairs.data.photos import SourcePhoto
 from nopairs.data.preprocess import Recipe, write_dataset
@@ -179,6 +185,65 @@ def test_images_that_do_not_fit_an_entry_are_refused() -> None:
         photos(polyu, [name for name in POLYU if not name.endswith("_toy_12_real.JPG")])
     with pytest.raises(NopairsError, match="are both called"):
         photos(entries.load("div2k"), ["DIV2K_train_HR.zip/a/0001.png", "DIV2K_train_HR.zip/b/0001.png"])
+
+
+MINE = """\
+title: Mine
+about: Two photos.
+licence: unknown
+citation: none
+base: ADDRESS
+files: [{path: pairs.zip}]
+images:
+  - {match: 'pairs\\.zip/(?P<photo>.+)_clean\\.png', role: test, side: clean}
+  - {match: 'pairs\\.zip/(?P<photo>.+)_noisy\\.png', role: test, side: degraded}
+"""
+
+
+def test_a_new_dataset_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "CATALOGUE", tmp_path)
+    monkeypatch.delenv(MIRROR_VARIABLE, raising=False)
+    settings = {"source": "mine", "only": "", "split": 0, "selection": "held_out"}
+    store = Store(tmp_path / "data", tmp_path / "data.lock")
+    with serving() as server:
+        (tmp_path / "mine.yaml").write_text(MINE.replace("ADDRESS", f"{server.address}/"))
+        server.files["/pairs.zip"] = archive("a_clean", "a_noisy", "in/b_clean", "in/b_noisy", "other")
+        found = collect(settings, store)
+        times = {photo.path: Path(photo.path).stat().st_mtime_ns for photo in found}
+        assert collect(settings, store) == found
+        assert {path: Path(path).stat().st_mtime_ns for path in times} == times  # not unpacked again
+        assert len(server.requests) == 1
+        (tmp_path / "data.lock").unlink()
+        (tmp_path / "data/mine/pairs.zip").write_bytes(archive("c_clean", "c_noisy"))
+        assert named(collect(settings, store), "test", "clean") == {"c"}
+    assert named(found, "test", "clean") == named(found, "test", "degraded") == {"a", "in__b"}
+    assert all(photo.sha256 == sha256_of(photo.photo, photo.side) for photo in found)
+
+
+def pixels(name: str) -> np.ndarray:
+    return np.random.default_rng(list(name.encode())).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+
+
+def archive(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name in names:
+            file.writestr(f"{name}.png", encode_png(pixels(name)))
+    return buffer.getvalue()
+
+
+def sha256_of(photo: str, side: str) -> str:
+    name = f"{photo.replace('__', '/')}_{'clean' if side == 'clean' else 'noisy'}"
+    return hashlib.sha256(encode_png(pixels(name))).hexdigest()
+
+
+def test_imagenet_is_read_where_the_user_has_it(tmp_path: Path) -> None:
+    for k in range(3):
+        Image.fromarray(pixels(str(k))).save(tmp_path / f"ILSVRC2012_val_{k:08}.JPEG")
+    settings = {"source": "imagenet", "folder": str(tmp_path), "split": 0, "selection": "held_out"}
+    found = collect(settings, Store(tmp_path / "data", tmp_path / "data.lock"))
+    assert named(found, "test", "clean") == {f"ILSVRC2012_val_{k:08}" for k in range(3)}
+    assert not (tmp_path / "data").exists()
 
 
 def test_the_page_of_the_catalogue_is_up_to_date() -> None:
