@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from nopairs import config as settings
 from nopairs import registry
 from nopairs.data.checks import check_folders
+from nopairs.data.store import MIRROR_VARIABLE
 from nopairs.digest import code_digest, module_file
 from nopairs.errors import MARK, NopairsError, told_in
 from nopairs.files import check_writable, remove_leftovers
@@ -40,11 +41,15 @@ DEGRADATIONS, RESTORERS, DATASETS = (
     CONFIG["restorers"],
     CONFIG["datasets"],
 )
+if CONFIG["data"]["mirror"]:
+    os.environ.setdefault(MIRROR_VARIABLE, CONFIG["data"]["mirror"])
 TABLES_IN_ALL = [name for name, table in CONFIG["tables"].items() if table["in_all"]]
 METHODS = sorted(
     {method for table in CONFIG["tables"].values() for method in table["methods"]}
 )
 SEEDS = CONFIG["seeds"]
+# How many there are is not known where jobs go to a cluster.
+ALL_CORES = workflow.resource_settings.cores or CONFIG["threads"]
 REPORTED = sorted({CONFIG["tables"][table]["dataset"] for table in TABLES_IN_ALL})
 # What can be checked before any job starts; the jobs' own Snakemake processes need not do it again.
 if workflow.exec_mode == ExecMode.DEFAULT:
@@ -100,7 +105,9 @@ def chain_of(wildcards):
 def entry_of(wildcards, *parts):
     """The parts of a degradation's or restorer's entry that a job depends on, as JSON."""
     if "degradation" in wildcards.keys():
-        entry = DEGRADATIONS[wildcards.degradation]
+        entry = settings.with_dataset_defaults(
+            CONFIG, wildcards.dataset, DEGRADATIONS[wildcards.degradation]
+        )
     else:
         entry = RESTORERS[chain_of(wildcards).restorer]
     return json.dumps({part: entry[part] for part in ("kind", *parts) if part in entry})
