@@ -48,10 +48,7 @@ def choose_options(entry: dict[str, Any], val: Images) -> tuple[dict[str, Any], 
     rows = []
     for strength in entry.get("candidates", []):
         restorer = make("restorer", entry["kind"], {**options, "strength": strength})
-        scores = [
-            psnr(clean, to_uint8(restorer(to_tensor(degraded[None])))[0])
-            for clean, degraded in val
-        ]
+        scores = [psnr(clean, to_uint8(restorer(to_tensor(degraded[None])))[0]) for clean, degraded in val]
         rows.append({"strength": strength, "val_psnr": sum(scores) / len(scores)})
     log = pd.DataFrame(rows, columns=["strength", "val_psnr"])
     if rows:

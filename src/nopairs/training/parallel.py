@@ -163,7 +163,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Normalise (batch, channels, H, W); follows the running statistics in training."""
         if size() == 1 or not self.training:
             return super().forward(part)
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.running_mean is not None and self.running_var is not None
+        assert self.momentum is not None and self.num_batches_tracked is not None
         values = part.float()
         centre, variance = moments(values)
         count = size() * values.numel() / values.shape[1]
