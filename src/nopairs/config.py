@@ -186,7 +186,7 @@ def _check_stand_in(config: dict[str, Any]) -> None:
 
 
 def _check_shares(place: str, entry: dict[str, Any], processes: int, multiple: int) -> None:
-    batch = entry.get("training", {}).get("batch", TrainingOptions.batch)
+    batch = entry["training"].get("batch", TrainingOptions.batch) if "training" in entry else 0
     if processes > 1 and batch % multiple:
         raise NopairsError(
             f"config: {place}: training: {processes} processes cannot share a batch of {batch} equally; make it a multiple of {multiple}"
