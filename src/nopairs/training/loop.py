@@ -117,15 +117,17 @@ class Trainer:
         started, saved = time.monotonic() - self.state.seconds, time.monotonic()
         try:
             with Progress(self.folder.name, self.options.steps, self.state.step) as progress:
-                while self.state.step < self.options.steps and not self._stop:
+                while self.state.step < self.options.steps:
                     losses = self._step()
                     self.state.seconds = time.monotonic() - started
                     self._record(losses, progress)
+                    if self._stop:
+                        self._save()
+                        self._say_stopped()
+                        sys.exit(STOPPED)
                     if time.monotonic() - saved > self.options.save_every:
                         self._save()
                         saved = time.monotonic()
-            if self.state.step < self.options.steps:
-                self._stop_here()
         finally:
             for name, handler in previous.items():
                 signal.signal(name, handler)
@@ -199,11 +201,9 @@ class Trainer:
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True
 
-    def _stop_here(self) -> None:
-        self._save()
+    def _say_stopped(self) -> None:
         steps = f"step {self.state.step} of {self.options.steps}"
-        print(f"{self.folder}: stopped at {steps} as asked; start again to go on from there", file=sys.stderr)
-        sys.exit(STOPPED)
+        tqdm.write(f"{self.folder}: stopped at {steps} as asked; start again to go on from there", sys.stderr)
 
     def _save(self) -> None:
         self.state.network, self.state.average = self.network.state_dict(), self.average.state_dict()
