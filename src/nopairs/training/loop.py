@@ -137,8 +137,6 @@ class Trainer:
                     if time.monotonic() - saved > self.options.save_every:
                         self._save()
                         saved = time.monotonic()
-            if self.state.step < self.options.steps:
-                self._stop_here()
         finally:
             for name, handler in previous.items():
                 signal.signal(name, handler)
@@ -221,7 +219,7 @@ class Trainer:
             self._save()
             steps = f"step {self.state.step} of {self.options.steps}"
             told = f"{self.folder}: stopped at {steps} as asked; start again to go on from there"
-            print(told, file=sys.stderr)
+            tqdm.write(told, sys.stderr)
         parallel.wait()
         sys.exit(STOPPED)
 
