@@ -47,12 +47,16 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
         config[family] = {name: _inherit(config[family], name) for name in config[family]}
         for name, entry in config[family].items():
             _check_entry(f"{family}: {name}", entry, kinds)
+            # A degradation takes half of its batch from each domain.
+            multiple = config["processes"] * (2 if family == "degradations" else 1)
+            _check_shares(f"{family}: {name}", entry, config["processes"], multiple)
     for name, entry in config["degradations"].items():
         trained = entry.setdefault("model", name)
         if trained not in config["degradations"]:
             raise NopairsError(
                 f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}"
             )
+    _check_stand_in(config)
     for name, entry in config["datasets"].items():
         config["datasets"][name] = _resolve_dataset(name, entry)
     for name, table in config["tables"].items():
@@ -168,6 +172,27 @@ def _check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> No
         raise NopairsError(f"config: {place}: {error}") from None
 
 
+def _check_stand_in(config: dict[str, Any]) -> None:
+    name = config["selection"]["stand_in"]
+    if name not in config["degradations"]:
+        raise NopairsError(
+            f"config: selection: stand_in {name!r}: {registry.suggest(name, config['degradations'])}"
+        )
+    sampling = config["degradations"][name].get("sampling", {})
+    if "strength" not in sampling and "candidates" in sampling:
+        raise NopairsError(
+            f"config: selection: stand_in {name!r} needs a `strength` of its own, since others' are chosen on it"
+        )
+
+
+def _check_shares(place: str, entry: dict[str, Any], processes: int, multiple: int) -> None:
+    batch = entry["training"].get("batch", TrainingOptions.batch) if "training" in entry else 0
+    if processes > 1 and batch % multiple:
+        raise NopairsError(
+            f"config: {place}: training: {processes} processes cannot share a batch of {batch} equally; make it a multiple of {multiple}"
+        )
+
+
 def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Fill in what the catalogue knows of a dataset, and refuse what does not belong to it."""
     settings = {"source": entries.FOLDER, "seed": 0, **settings}
@@ -235,7 +260,10 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
             f"config: tables: {name}: dataset {dataset!r} has clean images only; a table needs degraded ones"
         )
     methods = [parse_method(config, method) for method in table["methods"]]
-    table["methods"] = [method.name for method in methods if _possible(config, dataset, method)]
+    methods = [method for method in methods if _possible(config, dataset, method)]
+    for method in methods:
+        _check_crops(config, dataset, method)
+    table["methods"] = [method.name for method in methods]
     table["rivals"] = [rival for rival in table["rivals"] if rival in table["methods"]]
     if not has_role(config, dataset, "test"):
         table["metrics"] = [metric for metric in table["metrics"] if metric not in FULL_REFERENCE]
@@ -244,15 +272,40 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
     return table
 
 
-def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
-    """Whether a dataset has the images that a method needs: to train on, or to choose a strength that has no default."""
+def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
+    """Raise NopairsError if something that a method trains crops more than a tile of the dataset has."""
     if method.degradation is None:
-        return "candidates" not in config["restorers"][method.restorer] or has_role(config, dataset, "val")
+        return
+    tile = config["datasets"][dataset]["tile"]
+    model = config["degradations"][method.degradation]["model"]
+    trained = (
+        (f"degradations: {model}", config["degradations"][model]),
+        (f"restorers: {method.restorer}", config["restorers"][method.restorer]),
+    )
+    for place, entry in trained:
+        crop = make_options(TrainingOptions, "training", entry["training"]).crop if "training" in entry else 0
+        if crop > tile:
+            raise NopairsError(
+                f"config: {place}: crop {crop} is larger than the tiles of dataset {dataset} ({tile}); "
+                "lower `crop` or raise `tile`"
+            )
+
+
+def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
+    """Whether a dataset has the images that a method needs: to train on, and to choose a strength that has no default."""
+    stand_in = config["degradations"][config["selection"]["stand_in"]]
+    can_choose = has_role(config, dataset, "val") or _can_sample(config, dataset, stand_in)
+    if method.degradation is None:
+        return can_choose or "candidates" not in config["restorers"][method.restorer]
     entry = config["degradations"][method.degradation]
-    if entry["kind"] == "real_pairs":
-        return has_role(config, dataset, "pairs")
-    learned = getattr(registry.find(registry.DEGRADATIONS, entry["kind"]), "learned", False)
-    if not has_role(config, dataset, "clean") or (learned and not has_role(config, dataset, "degraded")):
-        return False
     sampling = entry.get("sampling", {})
-    return "candidates" not in sampling or "strength" in sampling or has_role(config, dataset, "val")
+    chosen = "candidates" in sampling and "strength" not in sampling
+    return _can_sample(config, dataset, entry) and (can_choose or not chosen)
+
+
+def _can_sample(config: dict[str, Any], dataset: str, degradation: dict[str, Any]) -> bool:
+    """Whether a dataset has what a degradation learns and makes its pairs from."""
+    if degradation["kind"] == "real_pairs":
+        return has_role(config, dataset, "pairs")
+    learned = getattr(registry.find(registry.DEGRADATIONS, degradation["kind"]), "learned", False)
+    return all(has_role(config, dataset, role) for role in (("clean", "degraded") if learned else ("clean",)))

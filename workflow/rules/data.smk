@@ -33,6 +33,8 @@ rule preprocess:
         "results/logs/preprocess/{dataset}.log",
     benchmark:
         "results/benchmarks/preprocess/{dataset}.tsv"
+    group:
+        "data"
     conda:
         "../../envs/nopairs.yaml"
     threads: ALL_CORES

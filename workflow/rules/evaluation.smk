@@ -10,6 +10,8 @@ rule fit_niqe:
         "results/logs/fit_niqe/{dataset}.log",
     benchmark:
         "results/benchmarks/fit_niqe/{dataset}.tsv"
+    group:
+        "data"
     conda:
         "../../envs/nopairs.yaml"
     resources:
@@ -34,11 +36,13 @@ rule measure:
         "results/logs/measure/{dataset}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/measure/{dataset}/{method}/seed{seed}.tsv"
+    group:
+        method_group
     conda:
         "../../envs/nopairs.yaml"
     resources:
-        mem_mb=more(8000),
-        runtime=more(120),
+        mem_mb=more(4000),
+        runtime=more(60),
     params:
         python=PYTHON,
         code=code("measure.py"),
@@ -60,6 +64,8 @@ rule degrade:
         "results/logs/degrade/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/degrade/{dataset}/{degradation}/seed{seed}.tsv"
+    group:
+        lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"]
@@ -94,6 +100,10 @@ rule measure_noise:
         "results/benchmarks/measure_noise/{dataset}/{source}/seed{seed}.tsv"
     wildcard_constraints:
         source=any_of(["real", *DEGRADATIONS]),
+    group:
+        lambda wildcards: (
+            "data" if wildcards.source == "real" else pairs_group(wildcards.source)
+        )
     conda:
         "../../envs/nopairs.yaml"
     resources:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from nopairs.data.camera import Camera, photograph
+from nopairs.data.camera import Camera, illuminate, photograph
 from nopairs.data.images import encode_png, read_rgb
 from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
 from nopairs.digest import code_digest, module_file
@@ -149,21 +149,27 @@ def _own_views(source: SourcePhoto) -> Iterator[View]:
 
 
 def _camera_views(source: SourcePhoto, camera: Camera, seed: int) -> Iterator[View]:
-    """The clean photo and its exposures. Clean training photos are also photographed, as the real `pairs` of an upper bound."""
-    clean = load_source(source)
-    rng = np.random.default_rng([seed, int(source.sha256[:8], 16)])
+    """The clean photo and its exposures. Clean training photos are also photographed, as the real `pairs` of an upper bound.
+
+    Training photos are taken in several lights, each of which makes another clean photo; `val` and `test` in white light.
+    """
+    photo = load_source(source)
+    key = [seed, int(source.sha256[:8], 16)]
+    rng, lights = np.random.default_rng(key), np.random.default_rng([*key, 1])
+    training = source.role in ("clean", "degraded")
     exposures = 1 if source.role == "test" else camera.exposures
-    if source.role == "clean":
-        yield View(f"clean/{source.photo}", "clean", source.photo, source.scene, "", clean)
     for k in range(exposures):
+        clean = illuminate(photo, camera, lights) if training and k else photo
         name = source.photo if exposures == 1 else f"{source.photo}_{k}"
         noisy = photograph(clean, camera, rng)
         if source.role == "degraded":
             yield View(f"degraded/{name}", "degraded", source.photo, source.scene, "", noisy)
-        else:
-            role = "pairs" if source.role == "clean" else source.role
-            yield View(f"{role}/clean/{name}", role, source.photo, source.scene, name, clean)
-            yield View(f"{role}/degraded/{name}", role, source.photo, source.scene, name, noisy)
+            continue
+        if source.role == "clean":
+            yield View(f"clean/{name}", "clean", source.photo, source.scene, "", clean)
+        role = "pairs" if source.role == "clean" else source.role
+        yield View(f"{role}/clean/{name}", role, source.photo, source.scene, name, clean)
+        yield View(f"{role}/degraded/{name}", role, source.photo, source.scene, name, noisy)
 
 
 def _pieces(view: View, recipe: Recipe, origin: str) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
