@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from unittest import mock
 
 
 @dataclass
@@ -34,7 +36,7 @@ class Server:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """Run a server on a free local port."""
+    """Run a server on a free local port, past any proxy."""
     state = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -52,7 +54,8 @@ def serving() -> Iterator[Server]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield state
+        with mock.patch.dict(os.environ, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1"):
+            yield state
     finally:
         state.closing.set()
         server.shutdown()
