@@ -137,6 +137,8 @@ class Trainer:
                     if time.monotonic() - saved > self.options.save_every:
                         self._save()
                         saved = time.monotonic()
+            if self.state.step < self.options.steps:
+                self._stop_here()
         finally:
             for name, handler in previous.items():
                 signal.signal(name, handler)
