@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,8 @@ def code_digest(*files: str | Path) -> str:
         file = waiting.pop()
         if file in seen:
             continue
-        tree = ast.parse(file.read_text())
-        waiting += _imported(tree)
-        seen[file] = ast.dump(_without_docstrings(tree))
+        seen[file], modules = _syntax(file.read_text())
+        waiting += [path for path in (SOURCE / module_file(name) for name in modules) if path.is_file()]
     text = "\n".join(f"{file.relative_to(SOURCE)} {seen[file]}" for file in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -33,16 +33,21 @@ def module_file(module: str) -> str:
     return module.replace(".", "/") + ".py"
 
 
-def _imported(tree: ast.AST) -> Iterator[Path]:
+# Snakemake asks for the same modules' digests some hundred times while it plans: without the cache, seconds of parsing.
+@functools.cache
+def _syntax(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return a digest of a module's syntax tree, and the dotted names in nopairs that it may import."""
+    tree = ast.parse(text)
+    modules = tuple(_imported(tree))
+    return hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest(), modules
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nopairs":
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names if alias.name.split(".")[0] == "nopairs"]
-        else:
-            continue
-        files = (SOURCE / module_file(name) for name in names)
-        yield from (file for file in files if file.is_file())
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "nopairs")
 
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:
