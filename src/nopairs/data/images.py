@@ -10,7 +10,6 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nopairs.data.formats import SUFFIXES, Decoded, decode, encode
 from nopairs.errors import NopairsError
