@@ -31,6 +31,13 @@ rule all:
     localrule: True
 
 
+# The states of finished trainings (nopairs/training/loop.py).
+onsuccess:
+    for state in Path("results/models").rglob("training_state.pt"):
+        if (state.parent / "model.json").is_file():
+            state.unlink()
+
+
 # One short target a table: `snakemake table_denoising`.
 for name in CONFIG["tables"]:
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,8 @@ def code_digest(*files: str | Path) -> str:
         file = waiting.pop()
         if file in seen:
             continue
-        tree = ast.parse(file.read_text())
-        waiting += _imported(tree)
-        seen[file] = ast.dump(_without_docstrings(tree))
+        seen[file], imported = _read(file, file.stat().st_mtime_ns)
+        waiting += imported
     text = "\n".join(f"{file.relative_to(SOURCE)} {seen[file]}" for file in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -31,6 +31,14 @@ def code_digest(*files: str | Path) -> str:
 def module_file(module: str) -> str:
     """Return a module's file relative to the source folder."""
     return module.replace(".", "/") + ".py"
+
+
+@functools.cache
+def _read(file: Path, _changed: int) -> tuple[str, tuple[Path, ...]]:
+    """Return a file's syntax tree as text, and the nopairs modules that it imports; files are parsed once a process."""
+    tree = ast.parse(file.read_text())
+    imported = tuple(_imported(tree))
+    return ast.dump(_without_docstrings(tree)), imported
 
 
 def _imported(tree: ast.AST) -> Iterator[Path]:

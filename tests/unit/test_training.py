@@ -81,8 +81,20 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert list(pd.read_csv(tmp_path / "parts/log.csv").step) == list(
         pd.read_csv(tmp_path / "whole/log.csv").step
     )
-    resumed.forget()
-    assert not (tmp_path / "parts/training_state.pt").exists()
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    first = trainer(tmp_path).run()
+    again = trainer(tmp_path)
+    again._step = lambda: pytest.fail("trained again")  # type: ignore[method-assign]
+    second = again.run()
+    assert equal(first.weights, second.weights)
+    assert (first.steps, first.best, first.best_step, first.seconds) == (
+        second.steps,
+        second.best,
+        second.best_step,
+        second.seconds,
+    )
 
 
 SCRIPT = """

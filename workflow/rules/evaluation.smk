@@ -10,11 +10,13 @@ rule fit_niqe:
         "results/logs/fit_niqe/{dataset}.log",
     benchmark:
         "results/benchmarks/fit_niqe/{dataset}.tsv"
+    group:
+        "data"
     conda:
         "../../envs/nopairs.yaml"
     resources:
         mem_mb=more(4000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         code=code("fit_niqe.py"),
@@ -34,11 +36,13 @@ rule measure:
         "results/logs/measure/{dataset}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/measure/{dataset}/{method}/seed{seed}.tsv"
+    group:
+        method_group
     conda:
         "../../envs/nopairs.yaml"
     resources:
-        mem_mb=more(8000),
-        runtime=more(120),
+        mem_mb=more(4000),
+        runtime=more(30),
     params:
         python=PYTHON,
         code=code("measure.py"),
@@ -60,12 +64,14 @@ rule degrade:
         "results/logs/degrade/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/degrade/{dataset}/{degradation}/seed{seed}.tsv"
+    group:
+        lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"]
     resources:
         mem_mb=more(8000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
@@ -94,11 +100,15 @@ rule measure_noise:
         "results/benchmarks/measure_noise/{dataset}/{source}/seed{seed}.tsv"
     wildcard_constraints:
         source=any_of(["real", *DEGRADATIONS]),
+    group:
+        lambda wildcards: (
+            "data" if wildcards.source == "real" else pairs_group(wildcards.source)
+        )
     conda:
         "../../envs/nopairs.yaml"
     resources:
         mem_mb=more(4000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         code=code("measure_noise.py"),

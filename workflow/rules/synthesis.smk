@@ -5,19 +5,22 @@ rule choose_strength:
     input:
         index="results/data/{dataset}/index.csv",
         model=trained_model,
+        stand_in=stand_in,
     output:
         chosen="results/pairs/{dataset}/{degradation}/seed{seed}/strength.json",
     log:
         "results/logs/choose_strength/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/choose_strength/{dataset}/{degradation}/seed{seed}.tsv"
+    group:
+        lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"]
     resources:
         mem_mb=more(16000),
-        runtime=more(240),
-        gpu=gpu_if(True),
+        runtime=more(120),
+        gpu=lambda wildcards: gpu_if(has_candidates(wildcards.degradation)),
     params:
         python=PYTHON,
         device=CONFIG["device"],
@@ -30,9 +33,11 @@ rule choose_strength:
             | {"entry": RESTORERS[CONFIG["selection"]["restorer"]]}
         ),
         model=model_argument,
+        stand_in=stand_in_argument,
         code=sampling_code("choose_strength.py"),
     shell:
         "{params.python}/choose_strength.py --entry {params.entry:q} --selection {params.restorer:q} {params.model}"
+        " {params.stand_in}"
         " --dataset results/data/{wildcards.dataset} --seed {wildcards.seed} --threads {threads}"
         " --device {params.device} --out {output.chosen} 2>&1 | tee {log}"
 
@@ -52,16 +57,18 @@ rule sample_pairs:
         "results/logs/sample_pairs/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/sample_pairs/{dataset}/{degradation}/seed{seed}.tsv"
+    group:
+        lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"]
     resources:
-        mem_mb=more(16000),
-        runtime=more(120),
-        gpu=gpu_if(True),
+        mem_mb=more(16000, 8000, by_network),
+        runtime=more(60),
+        gpu=lambda wildcards: gpu_if(by_network(wildcards)),
     params:
         python=PYTHON,
-        device=CONFIG["device"],
+        device=lambda wildcards: device_if(by_network(wildcards)),
         entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
         model=model_argument,
         code=sampling_code("sample_pairs.py"),
