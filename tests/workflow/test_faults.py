@@ -31,6 +31,7 @@ from skimage import data
 from test_workflow import ROOT, TINY, snakemake
 
 from nopairs import cli
+from nopairs.files import read_json
 from nopairs.models import save_model
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 
@@ -62,8 +63,18 @@ class Project:
         entry[key] = value
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return snakemake(self.folder, *arguments, configs=self._configs())
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """As `run`, but return at once; the process leads a group of its own."""
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        command += ["--directory", str(self.folder), "--cores", "2"]
+        command += ["--configfile", *map(str, self._configs()), *arguments]
+        return subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+
+    def _configs(self) -> tuple[Path, Path]:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config))
-        return snakemake(self.folder, *arguments, configs=(TINY, self.folder / "config.yaml"))
+        return TINY, self.folder / "config.yaml"
 
 
 @pytest.fixture
@@ -316,19 +327,20 @@ def test_a_disk_that_fills_up_in_a_run(tmp_path: Path, small_disk: Path) -> None
 
 
 def test_a_second_workflow_is_refused_and_a_killed_one_goes_on(project: Project) -> None:
-    (project.folder / "config.yaml").write_text(yaml.safe_dump(project.config))
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-    command += ["--directory", str(project.folder), "--cores", "2"]
-    command += ["--configfile", str(TINY), str(project.folder / "config.yaml"), "--", "table_denoising"]
-    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as first:
-        wait_for(lambda: list((project.folder / ".snakemake").glob("locks/*.lock")))
-        second = project.run("--", DATASET)
-        os.killpg(first.pid, signal.SIGKILL)
+    model = "results/models/mine/ludvae/seed0/model.json"
+    project.change("degradations", "ludvae", "training", "steps", 10**6)
+    first = project.start("--", model)
+    wait_for(lambda: list((project.folder / "results").rglob(".seed0.lock")))
+    second = project.run("--", model)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
     assert second.returncode == 1
     assert second.stderr.count("Error: Directory cannot be locked.") == 1
+    project.change("degradations", "ludvae", "training", "steps", 6)
     assert project.run("--unlock").returncode == 0
-    done = project.run("--", DATASET)
+    done = project.run("--", model)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert read_json(project.folder / model)["steps"] == 6
     assert not list((project.folder / "results").rglob("*.tmp*"))
 
 
