@@ -105,6 +105,9 @@ def only_writer(path: str | Path) -> Iterator[None]:
     with file:
         try:
             yield
+        except OSError as error:
+            _explain(error, path)
+            raise
         finally:
             with suppress(OSError):
                 lock.unlink(missing_ok=True)

@@ -155,4 +155,4 @@ def test_two_processes_get_two_gpus(run: Run, cluster: slurm.Cluster) -> None:
         assert "gpu:2" in asked(), (run.folder / "two.out").read_text()
         assert process.wait(600) == 0, (run.folder / "two.out").read_text()
     assert json.loads((folder / "model.json").read_text())["processes"] == 2
-    assert pd.read_csv(folder / "log.csv").loss.tolist() == pytest.approx(by_one.tolist(), rel=0.05)
+    assert pd.read_csv(folder / "log.csv").loss.tolist() == pytest.approx(by_one.tolist(), rel=0.05, abs=5e-4)
