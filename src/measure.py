@@ -6,7 +6,8 @@ from pathlib import Path
 
 from nopairs import errors
 from nopairs.files import atomic_file
-from nopairs.metrics.evaluate import METRICS, measure
+from nopairs.metrics.evaluate import measure
+from nopairs.metrics.names import METRICS
 
 
 def main(args: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """Disturb the whole workflow in every way that happens, start it again, and compare its tables with an undisturbed run's.
 
-    python tests/fault_campaign.py > table.md     # half an hour or more; root, for the disks that fill up and fail
-    python tests/fault_campaign.py --only kill --kills 3
+    python tests/fault_campaign.py > table.md     # an hour or more; root, for the disks that fill up and fail
+    python tests/fault_campaign.py --only kill --count 3
 
 Every row is a run of a small experiment in a fresh folder: SIGKILL of everything, SIGKILL of Snakemake alone (its jobs live
 on), a disk that fills up, a file system that becomes read-only, a second workflow in the folder, and where there is a cluster
@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -38,11 +39,13 @@ EXPERIMENT = {
     "restorers": {"dncnn": {"training": {"steps": 300, "validate_every": 100, **TRAINING}}},
     "tables": {
         "denoising": {
-            "methods": ["input", "nlm", "awgn+dncnn", "ludvae+dncnn", "supervised+dncnn"],
-            "rivals": ["nlm", "awgn+dncnn"],
+            "methods": ["input", "awgn+dncnn", "ludvae+dncnn"],
+            "rivals": ["awgn+dncnn"],
         }
     },
 }
+# For Slurm, whose shortest time limit is a minute.
+LONGER = {"degradations": {"ludvae": {"training": {"steps": 5000, **TRAINING}}}}
 VOLUME_MB = 400
 LONGEST_RUN = 1800  # seconds
 ERROR = re.compile(r"nopairs: error: .*|.*Directory cannot be locked.*|OSError: .*|.*\[Errno \d+\].*")
@@ -101,21 +104,26 @@ class Campaign:
     folder: Path
     turns: Path | None
     rng: random.Random
+    experiment: dict[str, Any] = field(default_factory=lambda: EXPERIMENT)
     tables: dict[str, bytes] = field(default_factory=dict)
     jobs: int = 0
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self.experiment = self.folder / "experiment.yaml"
-        self.experiment.write_text(yaml.safe_dump(EXPERIMENT))
+        self.configuration = self.folder / "experiment.yaml"
+        self.configuration.write_text(yaml.safe_dump(self.experiment))
+        self.where = ["--cores", "2"]
+        self.environment: dict[str, str] | None = None
 
     def start(self, folder: Path, *arguments: str, name: str = "run") -> subprocess.Popen[bytes]:
         """Start Snakemake in a session of its own, its output in a file beside `folder`."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        command += ["--directory", str(folder), "--cores", "2"]
-        command += ["--configfile", str(TINY), str(self.experiment), *arguments]
+        command += ["--directory", str(folder), *self.where]
+        command += ["--configfile", str(TINY), str(self.configuration), *arguments]
         with self.output(folder, name).open("wb") as output:
-            return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
+            return subprocess.Popen(
+                command, stdout=output, stderr=output, env=self.environment, start_new_session=True
+            )
 
     def output(self, folder: Path, name: str = "run") -> Path:
         return self.folder / f"{folder.name}.{name}.log"
@@ -172,6 +180,9 @@ class Campaign:
             row.said = self.said(folder, name)
             while running(session):
                 time.sleep(0.5)
+        self.compare(folder, row)
+
+    def compare(self, folder: Path, row: Row) -> None:
         row.identical = read_tables(folder) == self.tables
         row.leftovers = len(list((folder / "results").rglob("*.tmp*")))
 
@@ -266,9 +277,52 @@ def two_workflows(campaign: Campaign, number: int, moment: Moment) -> Row:
     second = campaign.start(folder, name="second")
     refused = second.wait(LONGEST_RUN) != 0
     row.said = campaign.said(folder, "second") if refused else "**NOTHING**"
-    row.starts, row.finished = 0, first.wait(LONGEST_RUN) == 0 and refused
-    row.identical = read_tables(folder) == campaign.tables
-    row.leftovers = len(list((folder / "results").rglob("*.tmp*")))
+    row.finished = first.wait(LONGEST_RUN) == 0 and refused
+    campaign.compare(folder, row)
+    return row
+
+
+def on_slurm(folder: Path, turns: Path | None) -> Iterator[Row]:
+    """Cancel a training, and let its time run out, in a cluster of one node that is started for it."""
+    sys.path.insert(0, str(ROOT / "tests/slurm"))
+    try:
+        import cluster as slurm
+    except ImportError:
+        yield Row("Slurm", skipped="no tests/slurm/cluster.py here")
+        return
+    if reason := slurm.missing():
+        yield Row("Slurm", skipped=reason)
+        return
+    campaign = Campaign(folder, turns, random.Random(0), LONGER)
+    with turn(turns):
+        campaign.undisturbed()
+    with slurm.Cluster() as cluster:
+        campaign.where, campaign.environment = ["--profile", str(ROOT / "slurm")], cluster.environment
+        for fault, command in (
+            ("cancelled Slurm job", ("scancel", "{job}")),
+            ("timed-out Slurm job", ("scontrol", "update", "JobId={job}", "TimeLimit=1")),
+        ):
+            with turn(turns):
+                yield disturb_job(campaign, cluster, fault, command)
+
+
+def disturb_job(campaign: Campaign, cluster: Any, fault: str, command: tuple[str, ...]) -> Row:
+    """Disturb the training in a Slurm job once it has saved a state; the workflow tries a failed job again by itself."""
+    folder = campaign.new_folder(fault.split()[0])
+    process = campaign.start(folder)
+    model = folder / "results/models/photos/ludvae/seed0"
+    cluster.wait_until((model / "training_state.pt").exists, LONGEST_RUN)
+    (job,) = (job for job, rules in cluster.jobs("RUNNING").items() if "train_degradation" in rules)
+    row = Row(fault, running="train_degradation")
+    cluster.ask(*(word.format(job=job) for word in command))
+    cluster.wait_until(lambda: job not in cluster.jobs(), LONGEST_RUN)
+    state = re.search(r"JobState=\w+ Reason=\w+", cluster.ask("scontrol", "show", "job", job))
+    trained = (model / "model.json").exists()
+    row.said = "**the training had ended**" if trained else state[0] if state else ""
+    row.finished = process.wait(LONGEST_RUN) == 0
+    if not row.finished:
+        campaign.recover(folder, row)
+    campaign.compare(folder, row)
     return row
 
 
@@ -329,11 +383,12 @@ def why_no_volumes() -> str:
 Fault = Callable[[Campaign, int, Moment], Row]
 FAULTS: dict[str, tuple[Fault, int, Callable[[], str]]] = {
     "kill": (kill_everything, 20, str),
-    "orphan": (kill_snakemake, 6, str),
-    "full": (full_disk, 4, why_no_volumes),
-    "readonly": (read_only, 4, why_no_volumes),
+    "orphan": (kill_snakemake, 5, str),
+    "full": (full_disk, 3, why_no_volumes),
+    "readonly": (read_only, 3, why_no_volumes),
     "two": (two_workflows, 2, str),
 }
+KINDS = (*FAULTS, "slurm")
 
 
 @contextlib.contextmanager
@@ -347,15 +402,29 @@ def turn(file: Path | None) -> Iterator[None]:
         yield
 
 
+def disturbed(name: str, count: int | None, campaign: Campaign) -> Iterator[Row]:
+    """The rows of one kind of fault."""
+    if name == "slurm":
+        yield from on_slurm(campaign.folder / "slurm", campaign.turns)
+        return
+    fault, default, why_not = FAULTS[name]
+    if reason := why_not():
+        yield Row(name, skipped=reason)
+        return
+    for number, moment in enumerate(campaign.moments(count or default)):
+        with turn(campaign.turns):
+            yield fault(campaign, number, moment)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--only", nargs="+", choices=FAULTS, default=list(FAULTS), metavar="FAULT", help=", ".join(FAULTS)
+        "--only", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help=", ".join(KINDS)
     )
     parser.add_argument(
-        "--count", type=int, help="runs of each fault (default: 20 kills, fewer of the others)"
+        "--count", type=int, help="rows of each kind (default: 20 kills, fewer of the others)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     parser.add_argument(
@@ -364,26 +433,18 @@ def main() -> int:
     parser.add_argument("--turns", type=Path, metavar="FILE", help="hold this file's lock during each run")
     args = parser.parse_args()
     folder = (args.folder or Path(tempfile.mkdtemp(prefix="nopairs-faults-"))).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "slurm").mkdir(parents=True, exist_ok=True)
     campaign = Campaign(folder, args.turns, random.Random(args.seed))
-    with turn(args.turns):
-        campaign.undisturbed()
-    print(
-        f"undisturbed: {campaign.jobs} jobs in {campaign.seconds:.0f} s; compared: {', '.join(campaign.tables)}\n"
-    )
+    if set(args.only) & FAULTS.keys():
+        with turn(args.turns):
+            campaign.undisturbed()
+        print(f"undisturbed: {campaign.jobs} jobs in {campaign.seconds:.0f} s\n")
     print(HEADER, flush=True)
-    rows = []
+    good = True
     for name in args.only:
-        fault, count, why_not = FAULTS[name]
-        if reason := why_not():
-            rows.append(Row(name, skipped=reason))
-            print(rows[-1].markdown(), flush=True)
-            continue
-        for number, moment in enumerate(campaign.moments(args.count or count)):
-            with turn(args.turns):
-                rows.append(fault(campaign, number, moment))
-            print(rows[-1].markdown(), flush=True)
-    good = all(row.skipped or (row.finished and row.identical) for row in rows)
+        for row in disturbed(name, args.count, campaign):
+            print(row.markdown(), flush=True)
+            good &= bool(row.skipped) or (row.finished and row.identical)
     if good and not args.folder:
         shutil.rmtree(folder)
     else:

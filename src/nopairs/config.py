@@ -17,11 +17,10 @@ from nopairs.data.images import list_images
 from nopairs.data.photos import PAIRED_ROLES
 from nopairs.degradation.sampling import SamplingOptions
 from nopairs.errors import NopairsError
+from nopairs.metrics.names import NEED_TRUTH
 from nopairs.models import make_options
 from nopairs.training.options import TrainingOptions
 
-# Columns that compare with the truth; a dataset without paired test images does without them.
-FULL_REFERENCE = ("psnr", "ssim", "lpips")
 # Keys of a user's own photos; a dataset of the catalogue knows its roles itself.
 OWN_PHOTOS = ("clean", "degraded", *PAIRED_ROLES, "test_every")
 
@@ -266,7 +265,7 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
     table["methods"] = [method.name for method in methods]
     table["rivals"] = [rival for rival in table["rivals"] if rival in table["methods"]]
     if not has_role(config, dataset, "test"):
-        table["metrics"] = [metric for metric in table["metrics"] if metric not in FULL_REFERENCE]
+        table["metrics"] = [metric for metric in table["metrics"] if metric not in NEED_TRUTH]
     if not has_role(config, dataset, "clean"):  # NIQE is fitted on them
         table["metrics"] = [metric for metric in table["metrics"] if metric != "niqe"]
     return table

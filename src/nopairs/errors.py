@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -60,4 +61,6 @@ def told_in(log: Path) -> str | None:
 def _only_writer(args: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
     from nopairs.files import only_writer  # which needs NopairsError
 
-    return only_writer(args.out) if isinstance(getattr(args, "out", None), Path) else contextlib.nullcontext()
+    out = getattr(args, "out", None)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts for one training
+    return only_writer(out) if isinstance(out, Path) and first else contextlib.nullcontext()

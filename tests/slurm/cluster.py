@@ -52,6 +52,7 @@ AccountingStorageType=accounting_storage/none
 GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory} Gres=gpu:{gpus} State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES PriorityTier=1 State=UP
+PartitionName=gpu Nodes={host} PriorityTier=1 State=UP
 PartitionName=urgent Nodes={host} PriorityTier=2 State=UP
 """
 
@@ -99,6 +100,7 @@ class Cluster:
         shutil.rmtree(self.folder)
 
     def _configure(self) -> None:
+        self.folder.chmod(0o755)  # munged insists
         host = socket.gethostname().split(".")[0]
         control_port, node_port = free_ports(2)
         for name in ("state", "spool"):

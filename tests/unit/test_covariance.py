@@ -13,6 +13,8 @@ from nopairs.degradation.covariance import (
     from_opponent,
     to_blocks,
     to_opponent,
+    with_usual_means,
+    without_means,
 )
 from nopairs.errors import NopairsError
 
@@ -74,3 +76,14 @@ def test_probe_measures_the_share_that_leaks_and_samples_restore_it() -> None:
 def test_crops_that_blocks_do_not_divide_are_refused() -> None:
     with pytest.raises(NopairsError, match="multiple of 8"):
         to_blocks(torch.zeros(1, 3, 60, 64))
+
+
+def test_means_of_blocks_are_taken_away_and_take_their_neighbours_deviation() -> None:
+    images = noise(2, 3, 16, 16) + 5
+    torch.testing.assert_close(
+        to_blocks(without_means(images))[..., 0, 0], torch.zeros(2, 3, 2, 2), atol=1e-4, rtol=0
+    )
+    deviation = torch.rand(3, 8, 8)
+    usual = with_usual_means(deviation)
+    torch.testing.assert_close(usual[:, 0, 0], (deviation[:, 0, 1] + deviation[:, 1, 0]) / 2)
+    assert torch.equal(usual[:, 1:], deviation[:, 1:])

@@ -319,7 +319,7 @@ def test_a_second_workflow_is_refused_and_a_killed_one_goes_on(project: Project)
     (project.folder / "config.yaml").write_text(yaml.safe_dump(project.config))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
     command += ["--directory", str(project.folder), "--cores", "2"]
-    command += ["--configfile", str(TINY), str(project.folder / "config.yaml"), "--", DATASET]
+    command += ["--configfile", str(TINY), str(project.folder / "config.yaml"), "--", "table_denoising"]
     with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as first:
         wait_for(lambda: list((project.folder / ".snakemake").glob("locks/*.lock")))
         second = project.run("--", DATASET)
@@ -348,7 +348,7 @@ def test_a_job_that_was_left_running_is_not_run_twice(tmp_path: Path) -> None:
         _, said = orphan.communicate()
     assert done.returncode == 1
     assert f"another process is writing it (process {orphan.pid} on " in the_one_error(done)
-    assert orphan.returncode == 75 and said.splitlines()[-1].endswith("start again to go on from there")
+    assert orphan.returncode == 75 and "as asked; start again to go on from there" in said
     assert not (model / "model.json").exists()
 
 

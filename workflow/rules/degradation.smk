@@ -22,7 +22,7 @@ rule train_degradation:
     threads: CONFIG["threads"] * PROCESSES
     resources:
         mem_mb=more(16000),
-        runtime=more(1200),
+        runtime=more(960),
         gpu=gpu_if(True, PROCESSES),
         nodes=1,
     params:

@@ -16,7 +16,7 @@ rule fit_niqe:
         "../../envs/nopairs.yaml"
     resources:
         mem_mb=more(4000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         code=code("fit_niqe.py"),
@@ -42,7 +42,7 @@ rule measure:
         "../../envs/nopairs.yaml"
     resources:
         mem_mb=more(4000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         code=code("measure.py"),
@@ -71,7 +71,7 @@ rule degrade:
     threads: CONFIG["threads"]
     resources:
         mem_mb=more(8000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
@@ -108,7 +108,7 @@ rule measure_noise:
         "../../envs/nopairs.yaml"
     resources:
         mem_mb=more(4000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         code=code("measure_noise.py"),

@@ -25,7 +25,7 @@ rule fit_restorer:
     threads: lambda wildcards: CONFIG["threads"] * PROCESSES if is_trained(wildcards) else 1
     resources:
         mem_mb=more(16000, 4000, is_trained),
-        runtime=more(1200, 60, is_trained),
+        runtime=more(960, 60, is_trained),
         gpu=lambda wildcards: gpu_if(is_trained(wildcards), PROCESSES),
         nodes=lambda wildcards: 1 if is_trained(wildcards) else None,
     params:
@@ -59,7 +59,7 @@ rule restore:
     threads: CONFIG["threads"]
     resources:
         mem_mb=more(8000, 4000, is_network),
-        runtime=more(60),
+        runtime=more(30),
         gpu=lambda wildcards: gpu_if(is_network(wildcards)),
     params:
         python=PYTHON,

@@ -19,7 +19,7 @@ rule choose_strength:
     threads: CONFIG["threads"]
     resources:
         mem_mb=more(16000),
-        runtime=more(240),
+        runtime=more(120),
         gpu=lambda wildcards: gpu_if(has_candidates(wildcards.degradation)),
     params:
         python=PYTHON,
@@ -64,7 +64,7 @@ rule sample_pairs:
     threads: CONFIG["threads"]
     resources:
         mem_mb=more(16000, 8000, by_network),
-        runtime=more(120),
+        runtime=more(60),
         gpu=lambda wildcards: gpu_if(by_network(wildcards)),
     params:
         python=PYTHON,

@@ -23,6 +23,7 @@ from PIL.ExifTags import IFD, Base
 from PIL.PngImagePlugin import putchunk
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from nopairs.data.paging import allocate, release
 from nopairs.errors import NopairsError
 
 MAX_PIXELS = 200_000_000
@@ -30,6 +31,8 @@ MAX_PIXELS = 200_000_000
 
 # Pillow's own limit is lower, and it would warn about photos that ours allows.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Its images lie in blocks of this size at most; from 32 MB on the C library gives freed blocks back to the system at once.
+Image.core.set_block_size(2**26)
 
 SUFFIXES = {
     ".bmp": "BMP",
@@ -47,6 +50,7 @@ _TIFF_DEPTHS = (("uint16", 16), ("float32", 32))  # beyond those that Pillow rea
 _PNG_BIT_DEPTH_BYTE = 24
 _PNG_HEADER_BYTES = 33  # signature and IHDR chunk
 
+_BAND_ROWS = 256  # copied at a time between Pillow's images and arrays
 _TIFF_HEADER_BYTES = 8
 _NO_RESOLUTION_UNIT = 1
 
@@ -174,16 +178,16 @@ def encode(path: Path, image: Decoded) -> None:
         _encode_png16(path, image.samples, image.icc, exif)
     else:
         options = _PILLOW_OPTIONS[image.format]
-        pixels = image.samples[..., 0] if image.samples.shape[2] == 1 else image.samples
-        Image.fromarray(pixels).save(path, format=image.format, icc_profile=image.icc, exif=exif, **options)
+        pixels = _to_pillow(image.samples)
+        pixels.save(path, format=image.format, icc_profile=image.icc, exif=exif, **options)
 
 
 def upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn and mirror (H, W, C) samples as the EXIF orientation tag (1 to 8, else taken as 1) says."""
+    """Return (H, W, C) samples, not copied, turned and mirrored as the EXIF orientation tag (1 to 8, else taken as 1) says."""
     transpose, rows, columns = _UPRIGHT.get(orientation, _UPRIGHT[1])
     if transpose:
         samples = samples.transpose(1, 0, 2)
-    return np.ascontiguousarray(samples[::rows, ::columns])
+    return samples[::rows, ::columns]
 
 
 @contextmanager
@@ -256,8 +260,29 @@ def _pillow_samples(path: Path, image: Image.Image) -> NDArray[np.uint8]:
         )
     if image.mode == "RGBA" and image.format == "BMP":
         raise NopairsError(f"{path}: BMP with an alpha channel is not supported; convert it to PNG")
-    samples = np.asarray(image)
-    return samples[..., None] if samples.ndim == 2 else samples
+    return _from_pillow(image)
+
+
+def _from_pillow(image: Image.Image) -> NDArray[np.uint8]:
+    """Copy the pixels into (H, W, C) band by band: in one piece, the conversion would hold them twice more."""
+    width, height = image.size
+    samples = allocate((height, width, len(image.getbands())), np.uint8)
+    for top in range(0, height, _BAND_ROWS):
+        band = samples[top : top + _BAND_ROWS]
+        band[...] = np.asarray(image.crop((0, top, width, top + len(band)))).reshape(band.shape)
+        release(samples)
+    return samples
+
+
+def _to_pillow(samples: NDArray[np.uint8]) -> Image.Image:
+    """Copy (H, W, C) into an image of mode L, LA, RGB or RGBA, band by band."""
+    height, width, channels = samples.shape
+    image = Image.new(("L", "LA", "RGB", "RGBA")[channels - 1], (width, height))
+    for top in range(0, height, _BAND_ROWS):
+        band = samples[top : top + _BAND_ROWS]
+        image.paste(Image.fromarray(band[..., 0] if channels == 1 else band), (0, top))
+        release(samples)
+    return image
 
 
 def _cmyk_to_rgb(image: Image.Image) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nopairs.data.formats import SUFFIXES, Decoded, decode, encode
 from nopairs.errors import NopairsError
@@ -17,26 +17,34 @@ from nopairs.files import atomic_file
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A photo for the library, and what is needed to write a restored version of it as the same kind of file.
+class Photo(Decoded):
+    """A decoded photo, seen as the library's RGB part by part: whole, as float32, it would take four times the memory."""
 
-    Attributes:
-        rgb: float32 (H, W, 3) in [0, 1], upright; a grey photo has three equal channels.
-        alpha: (H, W) of type `dtype`, as stored, or None.
-        grey: whether the file has one colour channel.
-        dtype: of the file's samples: uint8, uint16 or float32.
-        format: Pillow's name of the file format.
-        icc: colour profile, or None.
-        exif: EXIF, its orientation set to 1 (empty if there was none).
-    """
+    @property
+    def grey(self) -> bool:
+        """Whether the file has one colour channel."""
+        return self.samples.shape[2] < 3
 
-    rgb: NDArray[np.float32]
-    alpha: NDArray[Any] | None
-    grey: bool
-    dtype: np.dtype[Any]
-    format: str
-    icc: bytes | None
-    exif: Image.Exif
+    def rgb(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the pixels where `rows` and `columns` cross, float32 (h, w, 3) in [0, 1]; grey gives three equal channels."""
+        colour, _ = _split_alpha(self.samples[rows[:, None], columns])
+        scale = 1 if colour.dtype == np.float32 else np.iinfo(colour.dtype).max
+        rgb = np.broadcast_to(colour, (*colour.shape[:2], 3)).astype(np.float32)
+        rgb /= np.float32(scale)
+        return rgb
+
+    def as_stored(
+        self, restored: NDArray[np.float32], rows: slice = slice(None), columns: slice = slice(None)
+    ) -> NDArray[Any]:
+        """Return restored pixels (h, w, 3) of a part, clipped to [0, 1], as the file's samples with the photo's own alpha.
+
+        Those of `rgb` give the very samples. A grey photo gets the mean of the channels.
+        """
+        if self.grey:  # in double precision, so that three equal channels average to exactly themselves
+            restored = restored.mean(axis=2, keepdims=True, dtype=np.float64).astype(np.float32)
+        samples = _quantise(restored, self.samples.dtype)
+        _, alpha = _split_alpha(self.samples[rows, columns])
+        return samples if alpha is None else np.concatenate([samples, alpha[..., None]], axis=2)
 
 
 def read_rgb(path: str | Path) -> NDArray[np.uint8]:
@@ -85,31 +93,22 @@ def load_photo(path: str | Path) -> Photo:
     path = Path(path)
     decoded = decode(path)
     check_suffix(path, decoded.format)
-    colour, alpha = _split_alpha(decoded.samples)
-    scale = 1 if colour.dtype == np.float32 else np.iinfo(colour.dtype).max
-    rgb = np.broadcast_to(colour, (*colour.shape[:2], 3)).astype(np.float32)
-    rgb /= np.float32(scale)
-    return Photo(rgb, alpha, colour.shape[2] == 1, colour.dtype, decoded.format, decoded.icc, decoded.exif)
+    return Photo(**vars(decoded))
 
 
-def save_photo(photo: Photo, restored: NDArray[np.float32], path: str | Path) -> None:
-    """Write `restored` (H, W, 3), clipped to [0, 1], as the kind of file that `photo` came from, atomically.
-
-    Equal to the photo's own `rgb`, it gives the pixels that were read, except as JPEG. Of a grey photo the
-    first channel is written.
+def save_photo(photo: Photo, samples: NDArray[Any], path: str | Path) -> None:
+    """Write `samples`, of the photo's own shape and type, as the kind of file that `photo` came from, atomically.
 
     Raises:
         NopairsError: the suffix of `path` belongs to another format.
-        ValueError: `restored` has another size than the photo.
+        ValueError: `samples` have another shape or type than the photo's.
     """
-    if restored.shape != photo.rgb.shape:
-        raise ValueError(f"expected a restored image of shape {photo.rgb.shape}, got {restored.shape}")
+    wanted, given = ((array.shape, str(array.dtype)) for array in (photo.samples, samples))
+    if given != wanted:
+        raise ValueError(f"expected samples of shape and type {wanted}, got {given}")
     check_suffix(Path(path), photo.format)
-    samples = _quantise(restored[..., :1] if photo.grey else restored, photo.dtype)
-    if photo.alpha is not None:
-        samples = np.concatenate([samples, photo.alpha[..., None]], axis=2)
     with atomic_file(path) as temporary:
-        encode(temporary, Decoded(samples, photo.format, photo.icc, photo.exif))
+        encode(temporary, dataclasses.replace(photo, samples=samples))
 
 
 def check_suffix(path: Path, kind: str) -> None:

@@ -70,6 +70,22 @@ def from_blocks(frequencies: torch.Tensor) -> torch.Tensor:
     return tiled.reshape(batch, channels, rows * height, columns * width)
 
 
+def without_means(images: torch.Tensor) -> torch.Tensor:
+    """Take the mean of each 8 x 8 block from (batch, 3, H, W)."""
+    means = nn.functional.avg_pool2d(images, BLOCK)
+    return images - nn.functional.interpolate(means, scale_factor=BLOCK)
+
+
+def with_usual_means(deviation: torch.Tensor) -> torch.Tensor:
+    """Give the blocks' means the deviation of the two lowest frequencies, (3, 8, 8).
+
+    Where the two halves' contents differ in colour, the difference lands in these means, and nothing tells it from noise.
+    """
+    deviation = deviation.clone()
+    deviation[:, 0, 0] = (deviation[:, 0, 1] + deviation[:, 1, 0]) / 2
+    return deviation
+
+
 class LocalCovariance(nn.Module):
     """Variances of local frequencies: a spectrum, 3 x 8 x 8, times an amplitude that depends on the place.
 
@@ -109,7 +125,7 @@ class LocalCovariance(nn.Module):
 
     def sample(self, log_amplitude: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Draw errors (batch, 3, H, W), RGB, for the logarithm of the amplitude (batch, 3, H, W)."""
-        deviation = (self.spectrum.sqrt() / (1 - self.leak))[:, None, None]
+        deviation = with_usual_means(self.spectrum.sqrt() / (1 - self.leak))[:, None, None]
         layers = []
         for shift in SHIFTS:
             white = torch.randn(log_amplitude.shape, generator=generator).to(log_amplitude)

@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
-from nopairs.degradation.covariance import BLOCK, LocalCovariance, from_opponent, to_blocks, to_opponent
+from nopairs.degradation.covariance import (
+    BLOCK,
+    LocalCovariance,
+    from_opponent,
+    to_blocks,
+    to_opponent,
+    without_means,
+)
 from nopairs.errors import NopairsError
 from nopairs.training import parallel
 
@@ -288,7 +295,10 @@ class LudVae(nn.Module):
         z_n = self.prior_noise_latent(z, strength, generator)
         noise, log_excess = self.decode_noise(z, z_n)
         if log_excess is not None:
-            noise = noise + strength.view(-1, 1, 1, 1) * self.excess.sample(log_excess, generator)
+            # Means over blocks are the excess variance's: in z_n they are offsets between the two halves' contents.
+            noise = without_means(noise) + strength.view(-1, 1, 1, 1) * self.excess.sample(
+                log_excess, generator
+            )
         image = padded if mode == "difference" else self.decode_image(z)[0]
         return clean, (image + noise)[..., :height, :width]
 

@@ -12,10 +12,9 @@ import pandas as pd
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
 from nopairs.metrics import niqe, perceptual, quality
+from nopairs.metrics.names import NEED_TRUTH
 from nopairs.metrics.swd import sliced_wasserstein
 
-METRICS = ("psnr", "ssim", "lpips", "swd", "niqe")
-NEED_TRUTH = ("psnr", "ssim", "lpips")
 MOST_REFERENCE_TILES = 512  # clean tiles for SWD where the test images have no truth
 
 PairMeasure = Callable[[np.ndarray, np.ndarray], float]
@@ -40,7 +39,7 @@ def measure(
         dataset: the dataset's folder.
         index: its index.csv.
         restored: folder with a PNG of the same name for every image of test/degraded.
-        metrics: which of `METRICS`.
+        metrics: which of `names.METRICS`.
         niqe_model: what `niqe.NiqeModel.save` wrote; needed for niqe.
         seed: of SWD's patches and resampling.
 

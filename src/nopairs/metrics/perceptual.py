@@ -12,18 +12,14 @@ from nopairs.errors import NopairsError
 from nopairs.files import sha256
 from nopairs.torch_compat import make_torchvision_importable
 
-make_torchvision_importable()
-
-import lpips  # noqa: E402
-from torchvision import models  # noqa: E402
-
-_WEIGHTS = {"alex": models.AlexNet_Weights.IMAGENET1K_V1, "vgg": models.VGG16_Weights.IMAGENET1K_V1}
+# torchvision's names of the files of its ImageNet weights; each ends in the first digits of its SHA-256.
+_WEIGHTS = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
 SMALLEST_SIDE = 31  # below it AlexNet's second pooling has nothing left
 
 
 def weight_file(net: str = "alex") -> Path:
     """Where torchvision keeps the backbone's weights: torch hub's folder, which TORCH_HOME moves."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(_WEIGHTS[net].url).name
+    return Path(torch.hub.get_dir()) / "checkpoints" / _WEIGHTS[net]
 
 
 def unavailable(net: str = "alex") -> str | None:
@@ -55,6 +51,10 @@ class Lpips:
     def __init__(self, net: str = "alex") -> None:
         if reason := unavailable(net):
             raise NopairsError(f"LPIPS: {reason}")
+        # Imported here: torchvision and the package take seconds, which a measurement without the weights need not spend.
+        make_torchvision_importable()
+        import lpips
+
         with warnings.catch_warnings():  # the package calls torchvision in a deprecated way
             warnings.simplefilter("ignore")
             self._model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)

@@ -25,7 +25,8 @@ def parse_rulegraph(dot: str) -> nx.DiGraph:
 
     An edge runs from the rule that makes a file to the rule that reads it.
 
-    Raises NopairsError where the text holds no rule, or a circle.
+    Jobs never run in a circle, but rules may: one degradation's strength is chosen on another's pairs. The edge that closes
+    a circle is left out. Raises NopairsError where the text holds no rule.
     """
     graph: nx.DiGraph[str] = nx.DiGraph()
     for node, label in _NODE.findall(dot):
@@ -33,8 +34,8 @@ def parse_rulegraph(dot: str) -> nx.DiGraph:
     graph.add_edges_from((a, b) for a, b in _EDGE.findall(dot) if a in graph and b in graph)
     if not graph:
         raise NopairsError("rule graph: no rule in it; write it with `snakemake --rulegraph`")
-    if not nx.is_directed_acyclic_graph(graph):
-        raise NopairsError("rule graph: its rules run in a circle; write it with `snakemake --rulegraph`")
+    while not nx.is_directed_acyclic_graph(graph):
+        graph.remove_edge(*nx.find_cycle(graph)[-1][:2])
     return graph
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from nopairs.metrics.evaluate import NEED_TRUTH
+from nopairs.metrics.names import NEED_TRUTH
 from nopairs.reporting import style
 
 

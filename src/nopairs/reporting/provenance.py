@@ -31,18 +31,15 @@ def versions(checkout: Path) -> dict[str, str]:
 def _commit(checkout: Path) -> str | None:
     """Return the checked-out commit, marked where files differ from it; None outside a git checkout."""
     try:
-        commit = _git(checkout, "rev-parse", "--short=12", "HEAD")
-        changed = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+        commit = _output("git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD")
+        changed = _output("git", "-C", str(checkout), "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit} with uncommitted changes" if changed else commit
 
 
-def _git(checkout: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def hardware() -> dict[str, str]:
@@ -66,10 +63,12 @@ def _processor(cpuinfo: Path) -> str:
 
 
 def _gpu() -> str:
-    # Imported here because it takes seconds, which nothing else in this module needs.
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
+    # Asked of the driver: to import torch for it takes longer than to write the whole report.
+    try:
+        names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return names.splitlines()[0] if names else "none"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from nopairs.errors import NopairsError
-from nopairs.metrics.evaluate import NEED_TRUTH
+from nopairs.metrics.names import NEED_TRUTH
 from nopairs.reporting import style
 from nopairs.reporting.reading import hide_folders
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from torch import nn
 from tqdm import tqdm
 
 from nopairs.data.images import SUFFIXES, Photo, check_suffix, list_images, load_photo, save_photo
+from nopairs.data.paging import allocate, release
 from nopairs.errors import NopairsError
-from nopairs.restorers.tiling import TILE, restore_tiled
+from nopairs.restorers.tiling import TILE, restore_parts
 
 
 class Failure(NamedTuple):
@@ -26,27 +27,34 @@ class Failure(NamedTuple):
 
 def restore_photo(
     model: nn.Module, photo: Photo, tile: int = TILE, progress: Callable[[int, int], None] | None = None
-) -> NDArray[np.float32]:
-    """Return the restored photo, float32 (H, W, 3), not clipped; a grey photo's channels are averaged.
+) -> NDArray[Any]:
+    """Return the restored photo as samples of its file's type, (H, W, C).
 
     Args:
         model: an RGB restorer in evaluation mode, as `restore_tiled` takes it.
-        photo: what to restore; its alpha takes no part.
+        photo: what to restore; its alpha takes no part, and is kept.
         tile: side of a tile in pixels.
         progress: called after each tile with the number of tiles done and their total.
 
     Raises:
         NopairsError: the model changes the image's size, or returns values that are not finite.
     """
-    image = torch.from_numpy(photo.rgb).permute(2, 0, 1)[None]
-    restored = restore_tiled(model, image, tile=tile, progress=progress)[0].permute(1, 2, 0).numpy()
-    if not np.isfinite(restored).all():
-        raise NopairsError(
-            "the model returned values that are not finite; its weights are broken, train it again"
-        )
-    if photo.grey:
-        # In double precision, so that three equal channels average to exactly themselves.
-        restored[...] = restored.mean(axis=2, keepdims=True, dtype=np.float64)
+    restored = allocate(photo.samples.shape, photo.samples.dtype)
+
+    def read(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(photo.rgb(rows.numpy(), columns.numpy())).permute(2, 0, 1)[None]
+
+    def write(rows: slice, columns: slice, part: torch.Tensor) -> None:
+        pixels = part[0].permute(1, 2, 0).float().cpu().numpy()
+        if not np.isfinite(pixels).all():
+            raise NopairsError(
+                "the model returned values that are not finite; its weights are broken, train it again"
+            )
+        restored[rows, columns] = photo.as_stored(pixels, rows, columns)
+        for array in (photo.samples, restored):
+            release(array)
+
+    restore_parts(model, photo.samples.shape[:2], read, write, tile, progress=progress)
     return restored
 
 

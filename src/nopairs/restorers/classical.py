@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-import bm3d
 import numpy as np
 import torch
 from skimage.restoration import denoise_nl_means
@@ -113,6 +112,8 @@ class BM3D(ClassicalRestorer):
         return np.clip(restored, 0, 1).astype(np.float32)
 
     def _filter(self, pixels: np.ndarray) -> np.ndarray:
+        import bm3d  # here: it takes a second, also when the configuration is merely checked
+
         profile = bm3d.BM3DProfile()
         profile.num_threads = 1  # the only number with repeatable results; two gained no time
         if not self.options.exact_variance:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,16 +23,10 @@ def restore_tiled(
     margin: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> torch.Tensor:
-    """Restore an image in tiles that are read with a margin of context, of which only the centre is kept.
-
-    If the margin covers the restorer's receptive field, the result is that of the whole image (padded by
-    reflection to a multiple of `restorer.multiple`, and cropped): a tile at the image's border ends there and
-    so sees the restorer's own padding, and tiles begin at multiples of `multiple`, so that strides fall on
-    the same pixels. Beside the image and the result, memory depends on the tile only.
+    """Restore an image in tiles, as `restore_parts` does.
 
     Args:
-        restorer: in evaluation mode, size-preserving, with the attributes `margin` (radius of its receptive
-            field in pixels) and `multiple` (sides must be a multiple of it); tiles go to its device.
+        restorer: as `restore_parts` takes it.
         image: float32 (1, C, H, W) in [0, 1], of any size from one pixel.
         tile: side of a tile without its margins, in pixels.
         margin: context on each side in pixels; the restorer's own if None.
@@ -44,25 +38,64 @@ def restore_tiled(
     Raises:
         NopairsError: the restorer returns another shape than it was given.
     """
+    output = torch.empty_like(image)
+
+    def read(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        return image[:, :, rows[:, None], columns]
+
+    def write(rows: slice, columns: slice, restored: torch.Tensor) -> None:
+        output[:, :, rows, columns] = restored.to(output.device)
+
+    restore_parts(restorer, image.shape[2:], read, write, tile, margin, progress)
+    return output
+
+
+def restore_parts(
+    restorer: nn.Module,
+    size: Sequence[int],
+    read: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    write: Callable[[slice, slice, torch.Tensor], None],
+    tile: int = TILE,
+    margin: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Restore an image in tiles that are read with a margin of context, of which only the centre is written.
+
+    If the margin covers the restorer's receptive field, the result is that of the whole image (padded by
+    reflection to a multiple of `restorer.multiple`, and cropped): a tile at the image's border ends there and
+    so sees the restorer's own padding, and tiles begin at multiples of `multiple`, so that strides fall on
+    the same pixels. Memory depends on the tile only.
+
+    Args:
+        restorer: in evaluation mode, size-preserving, with the attributes `margin` (radius of its receptive
+            field in pixels) and `multiple` (sides must be a multiple of it); tiles go to its device.
+        size: height and width of the image, from one pixel.
+        read: returns the pixels where given rows and columns cross, float32 (1, C, h, w) in [0, 1].
+        write: takes a part of the image, by its rows and columns, and its restored pixels, (1, C, h, w), not clipped.
+        tile: side of a tile without its margins, in pixels.
+        margin: context on each side in pixels; the restorer's own if None.
+        progress: called after each tile with the number of tiles done and their total.
+
+    Raises:
+        NopairsError: the restorer returns another shape than it was given.
+    """
     # mypy takes every attribute of a module for a Tensor or a Module.
     multiple = int(restorer.multiple)  # type: ignore[arg-type]
     margin = int(restorer.margin) if margin is None else margin  # type: ignore[arg-type]
-    rows, columns = (_spans(size, tile, margin, multiple) for size in image.shape[2:])
-    device = next(restorer.parameters(), image).device
-    output = torch.empty_like(image)
+    rows, columns = (_spans(length, tile, margin, multiple) for length in size)
+    device = next(restorer.parameters(), torch.empty(0)).device
     with torch.inference_mode():
         for done, (row, column) in enumerate(((r, c) for r in rows for c in columns), start=1):
-            degraded = image[:, :, row.read[:, None], column.read].to(device)
+            degraded = read(row.read, column.read).to(device)
             restored = restorer(degraded)
             if restored.shape != degraded.shape:
                 raise NopairsError(
                     f"the model makes {tuple(restored.shape)} of {tuple(degraded.shape)}; "
                     "use one that keeps the image's size and channels"
                 )
-            output[:, :, row.keep, column.keep] = restored[:, :, row.centre, column.centre].to(output.device)
+            write(row.keep, column.keep, restored[:, :, row.centre, column.centre])
             if progress is not None:
                 progress(done, len(rows) * len(columns))
-    return output
 
 
 @dataclass(frozen=True)

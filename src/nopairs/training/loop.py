@@ -221,7 +221,7 @@ class Trainer:
             self._save()
             steps = f"step {self.state.step} of {self.options.steps}"
             told = f"{self.folder}: stopped at {steps} as asked; start again to go on from there"
-            print(told, file=sys.stderr)
+            tqdm.write(told, sys.stderr)
         parallel.wait()
         sys.exit(STOPPED)
 

@@ -14,12 +14,12 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 
 from nopairs.errors import NopairsError
 
@@ -152,8 +152,20 @@ def standardise(part: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
 def moments(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each channel's mean and variance over the whole batch, both (1, channels, 1, 1), with gradients."""
     dims = (0, 2, 3)
-    centre = all_reduce(part.mean(dims, keepdim=True)) / size()
-    return centre, all_reduce((part - centre).square().mean(dims, keepdim=True)) / size()
+    centre = _Sum.apply(part.mean(dims, keepdim=True)) / size()
+    return centre, _Sum.apply((part - centre).square().mean(dims, keepdim=True)) / size()
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over the processes. Each process's loss depends on it, so that gradients are summed as well."""
+
+    @staticmethod
+    def forward(_: Any, part: torch.Tensor) -> torch.Tensor:
+        return total(part.clone())
+
+    @staticmethod
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return total(gradient.clone())
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -164,13 +176,13 @@ class BatchNorm2d(nn.BatchNorm2d):
         if size() == 1 or not self.training:
             return super().forward(part)
         assert self.running_mean is not None and self.running_var is not None
-        assert self.momentum is not None and self.num_batches_tracked is not None
+        assert self.num_batches_tracked is not None and self.momentum is not None
         values = part.float()
         centre, variance = moments(values)
         count = size() * values.numel() / values.shape[1]
         with torch.no_grad():
             self.running_mean.lerp_(centre.flatten(), self.momentum)
             self.running_var.lerp_(variance.flatten() * count / (count - 1), self.momentum)
-            self.num_batches_tracked += 1
+            self.num_batches_tracked.add_(1)
         normal = (values - centre) * torch.rsqrt(variance + self.eps)
         return (normal * self.weight.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(part.dtype)
