@@ -65,7 +65,7 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
 def encode_png(image: NDArray[Any]) -> bytes:
     """Encode uint8 or uint16 (H, W, 3) or (H, W) as PNG.
 
-    The settings are many times faster than Pillow's, for files a tenth larger: benchmarks/preprocessing.py measures both.
+    The settings are several times faster than Pillow's, for files a tenth larger: benchmarks/preprocessing.py measures both.
 
     Raises:
         ValueError: `image` has another type or shape.
