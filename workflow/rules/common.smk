@@ -99,6 +99,17 @@ def sampling_code(script):
     )
 
 
+def pairs_threads(wildcards):
+    """One where neither a network samples nor short trainings choose the strength: seconds, mostly of starting."""
+    entry = DEGRADATIONS[wildcards.degradation]
+    chosen = entry.get("sampling", {}).get("candidates")
+    return (
+        CONFIG["threads"]
+        if chosen or learned(registry.DEGRADATIONS, entry["kind"])
+        else 1
+    )
+
+
 def model_argument(wildcards, input):
     return f"--model {Path(input.model).parent}" if input.model else ""
 
@@ -122,14 +133,6 @@ def fit_arguments(wildcards, input):
 
 
 # evaluation.smk
-def degraded_folder(wildcards):
-    if wildcards.source == "real":
-        return f"results/data/{wildcards.dataset}/index.csv"
-    return (
-        f"results/degraded/{wildcards.dataset}/{wildcards.source}/seed{wildcards.seed}"
-    )
-
-
 def table_metrics(wildcards):
     table = CONFIG["tables"][wildcards.table]
     return expand(

@@ -52,7 +52,8 @@ rule restore:
         "results/benchmarks/restore/{dataset}/{method}/seed{seed}.tsv"
     conda:
         "../../envs/nopairs.yaml"
-    threads: CONFIG["threads"]
+    # Classical restorers have one thread only.
+    threads: lambda wildcards: CONFIG["threads"] if chain_of(wildcards).degradation else 1
     resources:
         mem_mb=more(8000),
         runtime=more(120),

@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from nopairs.errors import NopairsError
-from nopairs.files import atomic_file
+from nopairs.files import atomic_file, write_csv
 from nopairs.training.hardware import autocast
 from nopairs.training.options import TrainingOptions
 from nopairs.training.schedule import learning_rate
@@ -219,8 +218,7 @@ class Trainer:
         self.optimiser.load_state_dict(saved.optimiser)
 
     def _write_log(self) -> None:
-        with atomic_file(self.folder / "log.csv") as temporary:
-            pd.DataFrame(self.state.log).to_csv(temporary, index=False)
+        write_csv(self.folder / "log.csv", self.state.log)
 
     def _finish(self) -> Result:
         self._write_log()
