@@ -2,9 +2,13 @@
 #   snakemake --cores all                  everything that config.yaml describes
 #   snakemake --cores all table_denoising  one table
 #   snakemake --profile slurm all          the same on a cluster
+import logging
+
 from snakemake.utils import min_version
 
 min_version("9.0")
+# On a full disk Python would print a traceback for every line that Snakemake's log file cannot take.
+logging.raiseExceptions = False
 
 
 configfile: f"{workflow.basedir}/config.yaml"
@@ -25,6 +29,13 @@ rule all:
         [f"results/tables/{table}.csv" for table in TABLES_IN_ALL],
         "results/report.html",
     localrule: True
+
+
+# The states of finished trainings (nopairs/training/loop.py).
+onsuccess:
+    for state in Path("results/models").rglob("training_state.pt"):
+        if (state.parent / "model.json").is_file():
+            state.unlink()
 
 
 # One short target a table: `snakemake table_denoising`.

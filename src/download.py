@@ -1,4 +1,4 @@
-"""Find a dataset's photographs: copy the embedded ones, list a user's own. Writes `sources.csv`."""
+"""Find a dataset's photographs: fetch those of the catalogue, list a user's own. Writes `sources.csv`."""
 
 import argparse
 import sys
@@ -7,19 +7,23 @@ from pathlib import Path
 import yaml
 
 from nopairs import errors
-from nopairs.data.sources import collect_embedded, collect_folders, write_sources
+from nopairs.data.photos import write_sources
+from nopairs.data.sources import collect
+from nopairs.data.store import Store
 
 
 def main(args: argparse.Namespace) -> None:
-    entry = yaml.safe_load(args.entry)
-    photos = (
-        collect_embedded(args.out / "photos") if entry["source"] == "embedded" else collect_folders(entry)
-    )
-    write_sources(photos, args.out / "sources.csv")
+    photos = collect(yaml.safe_load(args.entry), Store(args.data, args.lock))
+    write_sources(photos, args.out)
+    print(f"{args.out}: {len(photos)} photos")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entry", required=True, help="the dataset's config entry, as YAML or JSON")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the photos and sources.csv")
+    parser.add_argument("--data", type=Path, required=True, help="folder of downloaded datasets")
+    parser.add_argument(
+        "--lock", type=Path, required=True, help="file with hashes that were trusted on first use"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="sources.csv")
     sys.exit(errors.run(main, parser))

@@ -7,17 +7,17 @@ from pathlib import Path
 import yaml
 
 from nopairs import errors
+from nopairs.cli import positive_int
 from nopairs.data.camera import Camera
-from nopairs.data.preprocess import write_dataset
-from nopairs.data.sources import read_sources
-from nopairs.files import atomic_folder
+from nopairs.data.photos import read_sources
+from nopairs.data.preprocess import Recipe, write_dataset
 
 
 def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
-    camera = Camera(**entry.get("camera", {})) if entry["source"] == "embedded" else None
-    with atomic_folder(args.out) as folder:
-        write_dataset(read_sources(args.sources), folder, entry["tile"], camera, entry["seed"])
+    camera = Camera(**entry["camera"]) if "camera" in entry else None
+    recipe = Recipe(entry["tile"], entry["tile"] // entry["upscale"], camera, entry["seed"])
+    write_dataset(read_sources(args.sources), args.out, recipe, args.jobs)
 
 
 if __name__ == "__main__":
@@ -25,4 +25,5 @@ if __name__ == "__main__":
     parser.add_argument("--entry", required=True, help="the dataset's config entry, as YAML or JSON")
     parser.add_argument("--sources", type=Path, required=True, help="sources.csv")
     parser.add_argument("--out", type=Path, required=True, help="the dataset's folder")
+    parser.add_argument("--jobs", type=positive_int, default=1, help="processes (default: 1)")
     sys.exit(errors.run(main, parser))

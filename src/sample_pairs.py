@@ -1,7 +1,9 @@
 """Sample synthetic pairs of the training tiles from a degradation model, at the strength that `val` chooses.
 
-With candidates, the strength is the range whose pairs train the restorer of highest PSNR on `val`; each gets the same short
-training from the same start. Without candidates or without validation pairs the configured strength stands.
+Chosen is the candidate range whose pairs train the restorer of highest PSNR; each gets the same short training from the same
+start. Where the dataset has no validation pairs, held-out pairs of
+another degradation (`--stand-in`) take their place, and their tiles are not trained on. Without candidates, or without either,
+the configured strength stands.
 """
 
 import argparse
@@ -19,36 +21,53 @@ from nopairs import errors
 from nopairs.degradation.sampling import PairMaker, SamplingOptions, read_sources, sample_pairs
 from nopairs.files import write_json
 from nopairs.models import load_model, make, make_options
-from nopairs.training.data import PairedData
+from nopairs.training.data import Images, PairedData, hold_out
 from nopairs.training.hardware import pick_device
 from nopairs.training.loop import Trainer
 from nopairs.training.options import TrainingOptions
-from nopairs.training.pairs import read_pairs, save_pairs
-
-Images = list[tuple[np.ndarray, np.ndarray]]
+from nopairs.training.pairs import load_pairs, read_pairs, save_pairs
 
 
 def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
-    entry, selection = yaml.safe_load(args.entry), yaml.safe_load(args.selection)
+    entry = yaml.safe_load(args.entry)
     options = make_options(SamplingOptions, "sampling", entry.get("sampling", {}))
-    device = pick_device(args.device)
     model = (
         load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
-    ).to(device)
+    ).to(pick_device(args.device))
     sources = read_sources(args.dataset, entry["kind"], options.mode)
-    val = read_pairs(args.dataset / "val") if options.candidates else []
-    scores: dict[str, float] = {}
-    chosen = options.strength
-    if val:
-        for strength in options.candidates:
-            short = dataclasses.replace(options, strength=strength, copies=selection["copies"])
-            scores[str(list(strength))] = score(model, sources, short, selection, val, device, args.seed)
-            print(f"strength {list(strength)}: {scores[str(list(strength))]:.2f} dB on val", flush=True)
-        chosen = max(options.candidates, key=lambda strength: scores[str(list(strength))])
-    write_json(args.out / "strength.json", {"strength": list(chosen), "val_psnr": scores})
-    clean, degraded = sample_pairs(model, sources, options, chosen, args.seed)
-    save_pairs(args.out, clean, degraded)
+    scores = score_candidates(model, sources, options, args) if options.candidates else {}
+    chosen = max(scores, key=lambda strength: scores[strength], default=options.strength)
+    val_psnr = {str(list(strength)): score for strength, score in scores.items()}
+    write_json(args.out / "strength.json", {"strength": list(chosen), "val_psnr": val_psnr})
+    save_pairs(args.out, *sample_pairs(model, sources, options, chosen, args.seed))
+
+
+def score_candidates(
+    model: PairMaker, sources: dict[str, np.ndarray], options: SamplingOptions, args: argparse.Namespace
+) -> dict[tuple[float, float], float]:
+    """Return each candidate's validation PSNR (dB); nothing where there are no pairs to validate on."""
+    selection = yaml.safe_load(args.selection)
+    val, held_tiles = read_pairs(args.dataset / "val"), 0
+    if args.stand_in and not val:
+        val, held_tiles = hold_out_tiles(args.stand_in, args.dataset)
+    trained_on = {side: tiles[held_tiles:] for side, tiles in sources.items()}
+    scores = {}
+    for strength in options.candidates if val else ():
+        short = dataclasses.replace(options, strength=strength, copies=selection["copies"])
+        scores[strength] = score(
+            model, trained_on, short, selection, val, pick_device(args.device), args.seed
+        )
+        print(f"strength {list(strength)}: {scores[strength]:.2f} dB on val", flush=True)
+    return scores
+
+
+def hold_out_tiles(pairs: Path, dataset: Path) -> tuple[Images, int]:
+    """Return held-out pairs of a folder, and of how many clean tiles of the dataset (the first ones) they were made."""
+    clean, degraded = load_pairs(pairs)
+    held = hold_out(clean, degraded)
+    copies = len(clean) // len(list((dataset / "clean").rglob("*.png")))
+    return held, -(-len(held) // copies)
 
 
 def score(
@@ -81,10 +100,14 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entry", required=True, help="the degradation's config entry, as YAML or JSON")
     parser.add_argument(
-        "--selection", required=True, help="the short training: steps, copies and the restorer's entry"
+        "--selection",
+        help="the short training that judges candidates: steps, copies and the restorer's entry",
     )
     parser.add_argument("--model", type=Path, help="folder of the trained degradation model, if it has one")
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
+    parser.add_argument(
+        "--stand-in", type=Path, help="pairs of another degradation, for a dataset without `val`"
+    )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 import report_fixture
 
+from nopairs.torch_compat import make_torchvision_importable
+
+# Tests import lpips and torchvision themselves, before the library does.
+make_torchvision_importable()
+
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> report_fixture.Tree:

@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nopairs {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_restore(commands)
+    _add_data(commands)
     return parser
 
 
@@ -61,6 +62,64 @@ def _add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     parser.set_defaults(run=_restore)
+
+
+def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "The catalogue of datasets: what it has, and how to get it."
+    parser = commands.add_parser("data", help="list and fetch datasets", description=text)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    text = "Show every dataset: size, licence, and what is already there."
+    shown = actions.add_parser("list", help="show every dataset", description=text)
+    shown.add_argument("--markdown", action="store_true", help="print the table of docs/datasets.md")
+    shown.set_defaults(run=_list_data)
+    text = (
+        "Fetch datasets: what is there is verified, what was begun is gone on with, the rest is downloaded."
+    )
+    fetch = actions.add_parser("fetch", help="download and verify datasets", description=text)
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="of `nopairs data list`")
+    fetch.add_argument(
+        "--mirror", default="", help="folder or base address asked first (default: NOPAIRS_MIRROR)"
+    )
+    fetch.add_argument("--only", help="regular expression; fetch only files with it in their path")
+    fetch.add_argument("--jobs", type=positive_int, default=4, help="downloads at once (default: 4)")
+    fetch.set_defaults(run=_fetch_data)
+    for action in (shown, fetch):
+        action.add_argument(
+            "--to",
+            type=Path,
+            default=Path("data"),
+            metavar="FOLDER",
+            help="folder of datasets (default: data)",
+        )
+        action.add_argument(
+            "--lock",
+            type=Path,
+            default=Path("data.lock"),
+            help="file of the hashes that nobody published (default: data.lock)",
+        )
+
+
+def _list_data(args: argparse.Namespace) -> None:
+    from nopairs.data.listing import markdown_table, terminal_table
+    from nopairs.data.store import Store
+
+    print(markdown_table() if args.markdown else terminal_table(Store(args.to, args.lock)))
+
+
+def _fetch_data(args: argparse.Namespace) -> None:
+    from nopairs.data import entries
+    from nopairs.data.store import Store
+
+    store = Store(args.to, args.lock, args.mirror, args.jobs)
+    for name in args.names:
+        entry = entries.load(name)
+        if not entry.files:
+            raise NopairsError(f"{name}: not to be fetched; name your own folder of it in the configuration")
+        files = entry.wanted_files(entry.only if args.only is None else args.only)
+        store.fetch(name, files)
+        print(
+            f"{name}: {len(files)} files in {args.to / name}; licence: {entry.licence}; cite: {entry.citation}"
+        )
 
 
 def _restore(args: argparse.Namespace) -> int:

@@ -11,14 +11,18 @@ import jsonschema
 import yaml
 
 from nopairs import registry
+from nopairs.data import entries
 from nopairs.data.camera import Camera
 from nopairs.data.images import list_images
-from nopairs.data.sources import PAIRED_ROLES
+from nopairs.data.photos import PAIRED_ROLES
 from nopairs.degradation.sampling import SamplingOptions
 from nopairs.errors import NopairsError
 from nopairs.metrics.names import NEED_TRUTH
 from nopairs.models import make_options
 from nopairs.training.options import TrainingOptions
+
+# Keys of a user's own photos; a dataset of the catalogue knows its roles itself.
+OWN_PHOTOS = ("clean", "degraded", *PAIRED_ROLES, "test_every")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +46,16 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
         config[family] = {name: _inherit(config[family], name) for name in config[family]}
         for name, entry in config[family].items():
             _check_entry(f"{family}: {name}", entry, kinds)
+            # A degradation takes half of its batch from each domain.
+            multiple = config["processes"] * (2 if family == "degradations" else 1)
+            _check_shares(f"{family}: {name}", entry, config["processes"], multiple)
     for name, entry in config["degradations"].items():
         trained = entry.setdefault("model", name)
         if trained not in config["degradations"]:
             raise NopairsError(
                 f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}"
             )
+    _check_stand_in(config)
     for name, entry in config["datasets"].items():
         config["datasets"][name] = _resolve_dataset(name, entry)
     for name, table in config["tables"].items():
@@ -73,9 +81,21 @@ def parse_method(config: dict[str, Any], name: str) -> Method:
 
 
 def has_role(config: dict[str, Any], dataset: str, role: str) -> bool:
-    """Whether a dataset has pairs in `role` (pairs, val or test)."""
-    entry = config["datasets"][dataset]
-    return entry["source"] == "embedded" or role in entry
+    """Whether a dataset has images in `role` (clean, degraded), or pairs of them (pairs, val, test)."""
+    return role in config["datasets"][dataset]["roles"]
+
+
+def with_dataset_defaults(
+    config: dict[str, Any], dataset: str, degradation: dict[str, Any]
+) -> dict[str, Any]:
+    """Fill in a LUD-VAE's crop and blur where neither its entry nor an entry below it says them: the dataset has its own."""
+    if degradation["kind"] != "ludvae":
+        return degradation
+    defaults = entries.load(config["datasets"][dataset]["source"]).defaults
+    blur = {f"blur_{key}": value for key, value in defaults.get("blur", {}).items()}
+    crop = {"crop": defaults["crop"]} if "crop" in defaults else {}
+    filled = {"options": blur, "training": crop}
+    return degradation | {key: value | degradation.get(key, {}) for key, value in filled.items()}
 
 
 def samples_from_clean(degradation: dict[str, Any]) -> bool:
@@ -84,12 +104,12 @@ def samples_from_clean(degradation: dict[str, Any]) -> bool:
 
 
 def folder_listing(dataset: dict[str, Any]) -> list[tuple[str, int, int]]:
-    """Return path, size and modification time (ns) of every image in a dataset's folders; none for the embedded dataset.
+    """Return path, size and modification time (ns) of every image in a user's folders; none for a dataset that is fetched.
 
     Raises:
         NopairsError: a folder is missing or holds no image.
     """
-    folders = [dataset[side] for side in ("clean", "degraded") if side in dataset]
+    folders = [dataset[side] for side in ("clean", "degraded", "folder") if side in dataset]
     folders += [
         dataset[role][side] for role in PAIRED_ROLES if role in dataset for side in ("clean", "degraded")
     ]
@@ -151,15 +171,79 @@ def _check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> No
         raise NopairsError(f"config: {place}: {error}") from None
 
 
-def _resolve_dataset(name: str, entry: dict[str, Any]) -> dict[str, Any]:
-    entry = {"source": "folder", "seed": 0, **entry}
-    if entry["source"] == "embedded":
-        camera = make_options(Camera, "camera", entry.get("camera", {}))
-        return {"tile": 128, **entry, "camera": dataclasses.asdict(camera)}
-    for role in ("clean", "degraded"):
-        if role not in entry:
-            raise NopairsError(f"config: datasets: {name}: no `{role}:`; name a folder of {role} photos")
-    return {"tile": 256, "test_every": 10, **entry}
+def _check_stand_in(config: dict[str, Any]) -> None:
+    name = config["selection"]["stand_in"]
+    if name not in config["degradations"]:
+        raise NopairsError(
+            f"config: selection: stand_in {name!r}: {registry.suggest(name, config['degradations'])}"
+        )
+    sampling = config["degradations"][name].get("sampling", {})
+    if "strength" not in sampling and "candidates" in sampling:
+        raise NopairsError(
+            f"config: selection: stand_in {name!r} needs a `strength` of its own, since others' are chosen on it"
+        )
+
+
+def _check_shares(place: str, entry: dict[str, Any], processes: int, multiple: int) -> None:
+    batch = entry["training"].get("batch", TrainingOptions.batch) if "training" in entry else 0
+    if processes > 1 and batch % multiple:
+        raise NopairsError(
+            f"config: {place}: training: {processes} processes cannot share a batch of {batch} equally; make it a multiple of {multiple}"
+        )
+
+
+def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Fill in what the catalogue knows of a dataset, and refuse what does not belong to it."""
+    settings = {"source": entries.FOLDER, "seed": 0, **settings}
+    try:
+        entry = entries.load(settings["source"])
+        entry.wanted_files(settings.get("only", ""))
+    except NopairsError as error:
+        raise NopairsError(f"config: datasets: {name}: {error}") from None
+    _check_dataset_keys(name, settings, entry)
+    tile = settings.get("tile", entry.defaults.get("tile", 256))
+    resolved = {**settings, "tile": tile, "upscale": entry.upscale, "catalogue": entries.digest(entry.name)}
+    if entry.name == entries.FOLDER:
+        roles = ["clean", "degraded", *(role for role in PAIRED_ROLES if role in settings)]
+        return {"test_every": 10, **resolved, "roles": roles}
+    if entry.camera:
+        camera = make_options(Camera, "camera", settings.get("camera", {}))
+        resolved["camera"] = dataclasses.asdict(camera)
+    unpaired = [role for role in ("clean", "degraded") if entry.sides(role)]
+    if tile % entry.upscale:
+        raise NopairsError(
+            f"config: datasets: {name}: tile {tile} must be a multiple of {entry.upscale},"
+            " by which clean images are larger than degraded ones"
+        )
+    return {
+        "split": 0,
+        "selection": "held_out",
+        "only": entry.only,
+        **resolved,
+        "roles": [*unpaired, *entry.paired()],
+    }
+
+
+def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entry) -> None:
+    known = {
+        "": ("source", "seed", "tile"),
+        "photos": OWN_PHOTOS if entry.name == entries.FOLDER else (),
+        "files": ("only",) if entry.files else (),
+        "split": ("split", "selection") if entry.split else (),
+        "camera": ("camera",) if entry.camera else (),
+        "own": ("folder",) if entry.own else (),
+    }
+    keys = [key for group in known.values() for key in group]
+    for key in settings:
+        if key not in keys:
+            raise NopairsError(
+                f"config: datasets: {name}: `{key}:` does not belong to source {entry.name!r};"
+                f" {registry.suggest(key, keys)}"
+            )
+    for key in (*known["photos"][:2], *known["own"]):
+        if key not in settings:
+            photos = "your copy of its" if entry.own else key
+            raise NopairsError(f"config: datasets: {name}: no `{key}:`; name a folder of {photos} photos")
 
 
 def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> dict[str, Any]:
@@ -170,20 +254,57 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
         raise NopairsError(
             f"config: tables: {name}: dataset {dataset!r}: {registry.suggest(dataset, config['datasets'])}"
         )
+    if not {"degraded", "test"} & set(config["datasets"][dataset]["roles"]):
+        raise NopairsError(
+            f"config: tables: {name}: dataset {dataset!r} has clean images only; a table needs degraded ones"
+        )
     methods = [parse_method(config, method) for method in table["methods"]]
-    table["methods"] = [method.name for method in methods if _possible(config, dataset, method)]
+    methods = [method for method in methods if _possible(config, dataset, method)]
+    for method in methods:
+        _check_crops(config, dataset, method)
+    table["methods"] = [method.name for method in methods]
     table["rivals"] = [rival for rival in table["rivals"] if rival in table["methods"]]
     if not has_role(config, dataset, "test"):
         table["metrics"] = [metric for metric in table["metrics"] if metric not in NEED_TRUTH]
+    if not has_role(config, dataset, "clean"):  # NIQE is fitted on them
+        table["metrics"] = [metric for metric in table["metrics"] if metric != "niqe"]
     return table
 
 
-def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
-    """Whether a dataset has the pairs that a method needs: to train on, or to choose a strength that has no default."""
+def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
+    """Raise NopairsError if something that a method trains crops more than a tile of the dataset has."""
     if method.degradation is None:
-        return "candidates" not in config["restorers"][method.restorer] or has_role(config, dataset, "val")
+        return
+    tile = config["datasets"][dataset]["tile"]
+    model = config["degradations"][method.degradation]["model"]
+    trained = (
+        (f"degradations: {model}", config["degradations"][model]),
+        (f"restorers: {method.restorer}", config["restorers"][method.restorer]),
+    )
+    for place, entry in trained:
+        crop = make_options(TrainingOptions, "training", entry["training"]).crop if "training" in entry else 0
+        if crop > tile:
+            raise NopairsError(
+                f"config: {place}: crop {crop} is larger than the tiles of dataset {dataset} ({tile}); "
+                "lower `crop` or raise `tile`"
+            )
+
+
+def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
+    """Whether a dataset has the images that a method needs: to train on, and to choose a strength that has no default."""
+    stand_in = config["degradations"][config["selection"]["stand_in"]]
+    can_choose = has_role(config, dataset, "val") or _can_sample(config, dataset, stand_in)
+    if method.degradation is None:
+        return can_choose or "candidates" not in config["restorers"][method.restorer]
     entry = config["degradations"][method.degradation]
-    if entry["kind"] == "real_pairs":
-        return has_role(config, dataset, "pairs")
     sampling = entry.get("sampling", {})
-    return "candidates" not in sampling or "strength" in sampling or has_role(config, dataset, "val")
+    chosen = "candidates" in sampling and "strength" not in sampling
+    return _can_sample(config, dataset, entry) and (can_choose or not chosen)
+
+
+def _can_sample(config: dict[str, Any], dataset: str, degradation: dict[str, Any]) -> bool:
+    """Whether a dataset has what a degradation learns and makes its pairs from."""
+    if degradation["kind"] == "real_pairs":
+        return has_role(config, dataset, "pairs")
+    learned = getattr(registry.find(registry.DEGRADATIONS, degradation["kind"]), "learned", False)
+    return all(has_role(config, dataset, role) for role in (("clean", "degraded") if learned else ("clean",)))

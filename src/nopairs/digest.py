@@ -22,8 +22,8 @@ def code_digest(*files: str | Path) -> str:
         file = waiting.pop()
         if file in seen:
             continue
-        seen[file], modules = _syntax(file.read_text())
-        waiting += [path for path in (SOURCE / module_file(name) for name in modules) if path.is_file()]
+        seen[file], imported = _read(file, file.stat().st_mtime_ns)
+        waiting += imported
     text = "\n".join(f"{file.relative_to(SOURCE)} {seen[file]}" for file in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -33,21 +33,24 @@ def module_file(module: str) -> str:
     return module.replace(".", "/") + ".py"
 
 
-# Snakemake asks for the same modules' digests some hundred times while it plans: without the cache, seconds of parsing.
 @functools.cache
-def _syntax(text: str) -> tuple[str, tuple[str, ...]]:
-    """Return a digest of a module's syntax tree, and the dotted names in nopairs that it may import."""
-    tree = ast.parse(text)
-    modules = tuple(_imported(tree))
-    return hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest(), modules
+def _read(file: Path, _changed: int) -> tuple[str, tuple[Path, ...]]:
+    """Return a file's syntax tree as text, and the nopairs modules that it imports; files are parsed once a process."""
+    tree = ast.parse(file.read_text())
+    imported = tuple(_imported(tree))
+    return ast.dump(_without_docstrings(tree)), imported
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
+def _imported(tree: ast.AST) -> Iterator[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nopairs":
-            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         elif isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "nopairs")
+            names = [alias.name for alias in node.names if alias.name.split(".")[0] == "nopairs"]
+        else:
+            continue
+        files = (SOURCE / module_file(name) for name in names)
+        yield from (file for file in files if file.is_file())
 
 
 def _without_docstrings(tree: ast.AST) -> ast.AST:

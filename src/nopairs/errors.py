@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+MARK = ": error: "
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class NopairsError(Exception):
@@ -18,14 +24,43 @@ def run(
 ) -> int:
     """Parse `argv`, call `main` and return the exit status; a `NopairsError` or `OSError` becomes one line on stderr.
 
-    Adds the option ``--debug``, which lets the traceback through.
+    Adds the option ``--debug``, which lets the traceback through. A script that has an option ``--out`` is the only
+    writer of it while it runs.
     """
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     args = parser.parse_args(argv)
     try:
-        return main(args) or 0
+        with _only_writer(args):
+            return main(args) or 0
     except (NopairsError, OSError) as error:
         if args.debug:
             raise
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print(f"{parser.prog}{MARK}{one_line(error)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        if args.debug:
+            raise
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's message without line breaks."""
+    return " ".join(str(error).split())
+
+
+def told_in(log: Path) -> str | None:
+    """Return the message of the error that a script wrote into its log last, if there is one."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((line.split(MARK, 1)[1] for line in reversed(lines) if MARK in line), None)
+
+
+def _only_writer(args: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    from nopairs.files import only_writer  # which needs NopairsError
+
+    out = getattr(args, "out", None)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts for one training
+    return only_writer(out) if isinstance(out, Path) and first else contextlib.nullcontext()

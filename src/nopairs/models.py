@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nopairs import __version__, registry
-from nopairs.errors import NopairsError
+from nopairs.errors import NopairsError, one_line
 from nopairs.files import atomic_file, read_json, write_json
 from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
 
@@ -68,15 +68,28 @@ def load_model(folder: Path) -> Any:
         raise NopairsError(
             f"{folder}: no {DESCRIPTION} there; name the folder of a trained model, such as results/models/photos/..."
         )
-    description = read_json(folder / DESCRIPTION)
-    network = make(description["family"], description["kind"], description["options"])
+    family, kind, options = _read_description(folder)
+    network = make(family, kind, options)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise NopairsError(
-            f"{folder / WEIGHTS}: not the weights of this {description['kind']} ({error}); train it again"
+            f"{folder / WEIGHTS}: not the weights of this {kind} ({one_line(error)}); train it again"
         ) from None
     return network.eval()
+
+
+def _read_description(folder: Path) -> tuple[str, str, dict[str, Any]]:
+    """Return the family, the kind and the options of the model in `folder`."""
+    description = read_json(folder / DESCRIPTION)
+    try:
+        family, kind, options = (description[key] for key in ("family", "kind", "options"))
+        FAMILIES[family]
+    except (KeyError, TypeError):
+        raise NopairsError(
+            f"{folder / DESCRIPTION}: not a model's description; name the folder of a trained model"
+        ) from None
+    return family, kind, options
 
 
 def load_restorer(path: Path) -> nn.Module:
@@ -85,7 +98,7 @@ def load_restorer(path: Path) -> nn.Module:
     if path.name == WEIGHTS and (path.parent / DESCRIPTION).is_file():
         path = path.parent
     if path.is_dir():
-        family = read_json(path / DESCRIPTION)["family"] if (path / DESCRIPTION).is_file() else "restorer"
+        family = _read_description(path)[0] if (path / DESCRIPTION).is_file() else "restorer"
         if family != "restorer":
             raise NopairsError(
                 f"{path}: is a {family} model, not a restorer; name a folder such as results/models/photos/ludvae+dncnn/seed0"

@@ -59,8 +59,27 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"tables": {"denoising": {"metrics": ["psnrr"]}}}, "psnrr"),
         ({"datasets": {"photos": {"camera": {"jpeg_qualty": 3}}}}, "did you mean 'jpeg_quality'"),
         ({"datasets": {"mine": {"clean": "a"}}}, "no `degraded:`"),
+        ({"datasets": {"x": {"source": "poliu"}}}, "did you mean 'polyu'"),
+        ({"datasets": {"x": {"source": "polyu", "splt": 1}}}, "did you mean 'split'"),
+        ({"datasets": {"x": {"source": "cc15", "split": 1}}}, "`split:` does not belong to source 'cc15'"),
+        (
+            {"datasets": {"x": {"source": "polyu", "camera": {}}}},
+            "`camera:` does not belong to source 'polyu'",
+        ),
+        ({"datasets": {"x": {"source": "kylberg", "only": "silk"}}}, "found in none of its 28 files"),
+        ({"datasets": {"x": {"source": "imagenet"}}}, "no `folder:`"),
+        ({"datasets": {"x": {"source": "wppnets", "tile": 102}}}, "tile 102 must be a multiple of 4"),
+        ({"dataset": "x", "datasets": {"x": {"source": "train400"}}}, "'x' has clean images only"),
+        ({"data": {"mirrors": "/x"}}, "did you mean 'mirror'"),
         ({"restorers": {"dncnn": {"training": {"schedule": "cosin"}}}}, "schedule 'cosin'"),
         ({"degradations": {"x": {"base": "ludva"}}}, "did you mean 'ludvae'"),
+        ({"selection": {"stand_in": "ludva"}}, "did you mean 'ludvae'"),
+        ({"selection": {"stand_in": "awgn_tuned"}}, "needs a `strength` of its own"),
+        ({"processes": 0}, "processes"),
+        (
+            {"processes": 3},
+            "ludvae: training: 3 processes cannot share a batch of 16 equally; make it a multiple of 6",
+        ),
     ],
 )
 def test_mistakes_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
@@ -80,8 +99,38 @@ def test_a_dataset_without_pairs_loses_what_needs_them() -> None:
     own = {"dataset": "mine", "datasets": {"mine": {"clean": "a", "degraded": "b"}}}
     table = resolve(own)["tables"]["denoising"]
     assert "ludvae+dncnn" in table["methods"] and "input" in table["methods"]
-    assert not {"supervised+dncnn", "awgn_tuned+dncnn", "bm3d"} & set(table["methods"])
+    assert "awgn_tuned+dncnn" in table["methods"] and "supervised+dncnn" not in table["methods"]
     assert table["metrics"] == ["swd", "niqe"]
+
+
+def test_a_dataset_of_the_catalogue_knows_its_roles_and_tile() -> None:
+    resolved = resolve({"dataset": "noise", "datasets": {"noise": {"source": "polyu", "split": 2}}})
+    noise = resolved["datasets"]["noise"]
+    assert noise["roles"] == ["clean", "degraded", "pairs", "val", "test"]
+    assert noise["tile"] == 256 and noise["split"] == 2 and noise["upscale"] == 1
+    assert resolved["tables"]["denoising"]["methods"] == resolve()["tables"]["denoising"]["methods"]
+
+
+def test_a_dataset_with_nothing_to_train_on_keeps_what_needs_no_training() -> None:
+    table = resolve({"dataset": "x", "datasets": {"x": {"source": "cc15"}}})["tables"]["denoising"]
+    assert table["methods"] == ["input"] and table["metrics"] == ["psnr", "ssim", "lpips", "swd"]
+
+
+def test_the_datasets_crop_and_blur_fill_in_what_a_ludvae_leaves_open() -> None:
+    plain = {"kind": "ludvae", "options": {"h": "gaussian_blur"}, "training": {"steps": 1}}
+    own = {"base": "plain", "options": {"blur_size": 5}, "training": {"crop": 32}}
+    datasets = {"a": {"source": "aim19"}, "s": {"source": "sidd"}}
+    resolved = resolve({"datasets": datasets, "degradations": {"plain": plain, "own": own}})
+    for dataset, size, sigma, crop in (("a", 9, 4, 160), ("s", 21, 10, 64)):
+        filled = config.with_dataset_defaults(resolved, dataset, resolved["degradations"]["plain"])
+        assert filled["options"] == {"h": "gaussian_blur", "blur_size": size, "blur_sigma": sigma}
+        assert filled["training"] == {"steps": 1, "crop": crop}
+        filled = config.with_dataset_defaults(resolved, dataset, resolved["degradations"]["own"])
+        assert filled["options"] == {"h": "gaussian_blur", "blur_size": 5, "blur_sigma": sigma}
+        assert filled["training"] == {"steps": 1, "crop": 32}
+    for name in ("ludvae", "awgn"):  # the embedded dataset has no such defaults, white noise no such options
+        entry = resolved["degradations"][name]
+        assert config.with_dataset_defaults(resolved, "photos", entry) == entry
 
 
 def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from PIL import Image
 from skimage import data
 
 from nopairs.data.camera import Camera, demosaic_noise, linear_to_srgb, photograph, srgb_to_linear
-from nopairs.data.embedded import PHOTOS
-from nopairs.data.preprocess import tile_corners, write_dataset
-from nopairs.data.sources import collect_embedded, collect_folders, read_sources, write_sources
+from nopairs.data.photos import SourcePhoto, read_sources, write_sources
+from nopairs.data.preprocess import Recipe, tile_corners, write_dataset
+from nopairs.data.sources import collect
+from nopairs.data.store import Store
 from nopairs.data.tiles import random_crops, read_tiles, to_tensor, to_uint8
 from nopairs.errors import NopairsError
 
@@ -25,13 +26,23 @@ def save(path: Path, seed: int, size: tuple[int, int] = (40, 48)) -> Path:
     return path
 
 
-def test_no_scene_has_two_roles_and_every_photo_is_installed() -> None:
+def embedded(folder: Path) -> list[SourcePhoto]:
+    settings = {"source": "embedded", "only": "", "split": 0, "selection": "held_out"}
+    return collect(settings, Store(folder / "data", folder / "data.lock"))
+
+
+def folders(tmp_path: Path, **more: object) -> list[SourcePhoto]:
+    """The photos of a user's folders `clean` and `noisy`."""
+    settings = {"source": "folder", "clean": str(tmp_path / "clean"), "degraded": str(tmp_path / "noisy")}
+    return collect(settings | more, Store(tmp_path / "data", tmp_path / "data.lock"))
+
+
+def test_no_embedded_scene_has_two_roles(tmp_path: Path) -> None:
     roles: dict[str, set[str]] = {}
-    for photo in PHOTOS:
+    for photo in embedded(tmp_path):
         roles.setdefault(photo.scene, set()).add(photo.role)
-        assert photo.locate().is_file()
     assert all(len(role) == 1 for role in roles.values())
-    assert {photo.role for photo in PHOTOS} == {"clean", "degraded", "val", "test"}
+    assert set.union(*roles.values()) == {"clean", "degraded", "val", "test"}
 
 
 def test_srgb_curves_are_inverse() -> None:
@@ -75,10 +86,11 @@ def test_an_image_smaller_than_a_tile_is_refused() -> None:
 
 
 def test_the_embedded_dataset_has_what_its_index_says(tmp_path: Path) -> None:
-    write_sources(collect_embedded(tmp_path / "photos"), tmp_path / "sources.csv")
-    dataset = tmp_path / "photos_dataset"
-    dataset.mkdir()
-    write_dataset(read_sources(tmp_path / "sources.csv"), dataset, 128, Camera(exposures=1), seed=0)
+    photos = embedded(tmp_path)
+    write_sources(photos, tmp_path / "sources.csv")
+    assert read_sources(tmp_path / "sources.csv") == photos
+    dataset = tmp_path / "dataset"
+    write_dataset(photos, dataset, Recipe(128, 128, Camera(exposures=1), seed=0))
     index = pd.read_csv(dataset / "index.csv")
     assert set(index.role) == {"clean", "degraded", "pairs", "val", "test"}
     assert all((dataset / path).is_file() for path in index.path)
@@ -140,14 +152,11 @@ def test_own_folders_hold_out_every_nth_degraded_photo(tmp_path: Path) -> None:
     for k in range(5):
         save(tmp_path / f"clean/c{k}.png", k)
         save(tmp_path / f"noisy/sub/n{k}.jpg", 10 + k)
-    photos = collect_folders(
-        {"clean": str(tmp_path / "clean"), "degraded": str(tmp_path / "noisy"), "test_every": 3}
-    )
+    photos = folders(tmp_path, test_every=3)
     assert [photo.role for photo in photos].count("test") == 2
     assert [photo.role for photo in photos].count("degraded") == 3
     dataset = tmp_path / "dataset"
-    dataset.mkdir()
-    write_dataset(photos, dataset, 32, None, seed=0)
+    write_dataset(photos, dataset, Recipe(32, 32, None, seed=0))
     assert (dataset / "test/degraded/sub__n0.png").is_file() and not (dataset / "test/clean").exists()
 
 
@@ -157,10 +166,9 @@ def test_a_photo_in_training_and_test_is_found_by_its_content(tmp_path: Path) ->
         save(tmp_path / f"noisy/{k}.png", 10 + k)
         save(tmp_path / f"test/clean/{k}.png", 20 + k)
         save(tmp_path / f"test/noisy/{k}.png", 10 + k)
-    entry = {"clean": str(tmp_path / "clean"), "degraded": str(tmp_path / "noisy"), "test_every": 3}
-    entry["test"] = {"clean": str(tmp_path / "test/clean"), "degraded": str(tmp_path / "test/noisy")}  # type: ignore[assignment]
+    test = {"clean": str(tmp_path / "test/clean"), "degraded": str(tmp_path / "test/noisy")}
     with pytest.raises(NopairsError, match="the same photo as"):
-        collect_folders(entry)
+        folders(tmp_path, test_every=3, test=test)
 
 
 def test_pairs_need_equal_names(tmp_path: Path) -> None:
@@ -169,7 +177,6 @@ def test_pairs_need_equal_names(tmp_path: Path) -> None:
         save(tmp_path / f"noisy/{k}.png", 10 + k)
     save(tmp_path / "val/clean/a.png", 30)
     save(tmp_path / "val/noisy/b.png", 31)
-    entry = {"clean": str(tmp_path / "clean"), "degraded": str(tmp_path / "noisy"), "test_every": 2}
-    entry["val"] = {"clean": str(tmp_path / "val/clean"), "degraded": str(tmp_path / "val/noisy")}  # type: ignore[assignment]
+    val = {"clean": str(tmp_path / "val/clean"), "degraded": str(tmp_path / "val/noisy")}
     with pytest.raises(NopairsError, match="val: a stands in only one of"):
-        collect_folders(entry)
+        folders(tmp_path, test_every=2, val=val)

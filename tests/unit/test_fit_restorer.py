@@ -9,25 +9,21 @@ import numpy as np
 import pytest
 from skimage import data
 
-from nopairs.data.images import write_png
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 from fit_restorer import choose_options
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.1])
-def test_the_strength_with_the_best_validation_psnr_is_chosen(tmp_path: Path, sigma: float) -> None:
+def test_the_strength_with_the_best_validation_psnr_is_chosen(sigma: float) -> None:
     clean = data.chelsea()[100:196, 100:196]
     noisy = clean / 255 + np.random.default_rng(0).normal(0, sigma, clean.shape)
-    for side, image in (("clean", clean), ("degraded", np.round(255 * noisy.clip(0, 1)).astype(np.uint8))):
-        (tmp_path / "val" / side).mkdir(parents=True)
-        write_png(tmp_path / "val" / side / "a.png", image)
-    options, log = choose_options({"kind": "nlm", "candidates": [0.03, 0.1, 0.3]}, tmp_path)
+    val = [(clean, np.round(255 * noisy.clip(0, 1)).astype(np.uint8))]
+    options, log = choose_options({"kind": "nlm", "candidates": [0.03, 0.1, 0.3]}, val)
     assert options == {"strength": sigma}
     assert [row["strength"] for row in log] == [0.03, 0.1, 0.3]
     assert max(log, key=lambda row: row["val_psnr"])["strength"] == sigma
 
 
-def test_what_needs_no_choice_keeps_its_options(tmp_path: Path) -> None:
-    options, log = choose_options({"kind": "identity"}, tmp_path)
+def test_what_needs_no_choice_keeps_its_options() -> None:
+    options, log = choose_options({"kind": "identity"}, [])
     assert options == {} and log == []

@@ -63,7 +63,7 @@ def test_kl_equals_torchs() -> None:
 def test_gaussian_nll_equals_torchs() -> None:
     error, log_variance = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 8, 8)
     expected = torch.nn.functional.gaussian_nll_loss(error, torch.zeros_like(error), log_variance.exp())
-    torch.testing.assert_close(gaussian_nll(error, log_variance), expected)
+    torch.testing.assert_close(gaussian_nll(error.square(), log_variance), expected)
 
 
 def test_quantiser_takes_the_nearest_code_and_passes_the_gradient_straight() -> None:
@@ -113,6 +113,9 @@ def test_full_size_has_ten_million_parameters() -> None:
             "posterior": "normalised",
             "likelihood": "gaussian",
             "excess_variance": True,
+            "h": "additive_noise",
+            "noise_clean": 0.1,
+            "noise_degraded": 0.1,
         },
     ],
 )
@@ -193,6 +196,12 @@ def test_the_excess_variance_is_sampled_with_the_noise() -> None:
             spread = torch.stack(draws).var(0).mean().item()
             assert spread > 0.9 * strength**2 * log_excess.exp().mean().item()
     assert mean.shape == log_excess.shape == clean.shape
+
+
+def test_the_noise_decoder_beside_an_amplitude_gives_nothing_for_no_latent() -> None:
+    model = small(image_latent="continuous", likelihood="gaussian", excess_variance=True)
+    z, z_n = torch.randn(2, 8, 16, 16), torch.zeros(2, 8, 16, 16)
+    torch.testing.assert_close(model.decode_noise(z, z_n)[0], torch.zeros(2, 3, 32, 32))
 
 
 def test_a_normalised_posterior_has_the_priors_moments() -> None:

@@ -1,9 +1,8 @@
-"""Saving and loading models; DnCNN; pretrained files; nothing that is not weights is executed."""
+"""Saving and loading models; DnCNN; pretrained files."""
 
 from __future__ import annotations
 
 import os
-import pickle
 from pathlib import Path
 
 import pytest
@@ -55,21 +54,6 @@ def test_a_degradation_model_is_no_restorer(tmp_path: Path) -> None:
     save_model(tmp_path, "degradation", "awgn", {}, {}, {})
     with pytest.raises(NopairsError, match="is a degradation"):
         load_restorer(tmp_path)
-
-
-class Evil:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return os.mkdir, ("executed",)
-
-
-def test_a_pickle_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "weights.pth").write_bytes(pickle.dumps(Evil()))
-    torch.save({"x": Evil()}, tmp_path / "zip.pth")
-    for name in ("weights.pth", "zip.pth"):
-        with pytest.raises(NopairsError, match="not a weight file"):
-            load_restorer(tmp_path / name)
-    assert not (tmp_path / "executed").exists()
 
 
 def test_a_published_dncnn_file_is_recognised_and_equals_ours(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -80,8 +81,20 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert list(pd.read_csv(tmp_path / "parts/log.csv").step) == list(
         pd.read_csv(tmp_path / "whole/log.csv").step
     )
-    resumed.forget()
-    assert not (tmp_path / "parts/training_state.pt").exists()
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    first = trainer(tmp_path).run()
+    again = trainer(tmp_path)
+    again._step = lambda: pytest.fail("trained again")  # type: ignore[method-assign]
+    second = again.run()
+    assert equal(first.weights, second.weights)
+    assert (first.steps, first.best, first.best_step, first.seconds) == (
+        second.steps,
+        second.best,
+        second.best_step,
+        second.seconds,
+    )
 
 
 SCRIPT = """
@@ -122,6 +135,22 @@ def test_a_state_of_another_configuration_is_not_resumed(tmp_path: Path) -> None
     other = trainer(tmp_path, fingerprint="b")
     other._resume()
     assert other.state.step == 0
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("executed",)
+
+
+@pytest.mark.parametrize("content", [b"hello", pickle.dumps(Evil()), b""])
+def test_a_state_that_cannot_be_read_is_named_and_not_executed(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "training_state.pt").write_bytes(content)
+    with pytest.raises(NopairsError, match=r"training_state\.pt: .* cannot be read; delete it"):
+        trainer(tmp_path).run()
+    assert not (tmp_path / "executed").exists()
 
 
 def test_training_lowers_the_error(tmp_path: Path) -> None:

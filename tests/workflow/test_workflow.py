@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,15 +99,6 @@ def test_one_changed_hyper_parameter_reruns_only_what_depends_on_it(run: Path, t
     }
 
 
-def test_a_mistake_in_the_config_stops_before_any_job(tmp_path: Path) -> None:
-    change = tmp_path / "change.yaml"
-    change.write_text("degradations: {ludvae: {training: {stpes: 3}}}\n")
-    done = snakemake(tmp_path, configs=(TINY, change))
-    assert done.returncode
-    assert "unknown option 'stpes'; did you mean 'steps'?" in done.stdout + done.stderr
-    assert not (tmp_path / "results").exists()
-
-
 def test_a_trained_restorer_restores_a_folder(run: Path, tmp_path: Path) -> None:
     from nopairs.cli import main
 
@@ -133,18 +126,32 @@ def test_own_photos_in_two_folders_give_a_report_without_reference_measures(tmp_
     done = snakemake(tmp_path, "--", "all", configs=(TINY, own))
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(tmp_path / "results/tables/denoising.csv")
-    assert set(table.method) == {"input", "awgn+dncnn", "ludvae+dncnn"}
+    assert set(table.method) == {"input", "nlm", "bm3d", "awgn+dncnn", "awgn_tuned+dncnn", "ludvae+dncnn"}
+    chosen = json.loads((tmp_path / "results/pairs/mine/awgn_tuned/seed0/strength.json").read_text())
+    assert len(chosen["val_psnr"]) == 2  # on held-out pairs of ludvae
     assert set(table.metric) == {"swd", "niqe"} and table["mean"].notna().all()
     assert (tmp_path / "results/report.html").is_file()
 
 
-def test_an_empty_folder_stops_before_any_job(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    own = tmp_path / "own.yaml"
-    own.write_text("dataset: mine\ndatasets: {mine: {clean: empty, degraded: empty}}\n")
-    done = snakemake(tmp_path, configs=(TINY, own))
-    assert done.returncode and "empty" in done.stdout + done.stderr
-    assert not (tmp_path / "results").exists()
+def test_a_dataset_of_the_catalogue_is_fetched_once_for_all_its_splits(tmp_path: Path) -> None:
+    """With PolyU where a mirror has it, else with the embedded photos, which have one split."""
+    mirrored = (Path(os.environ.get("NOPAIRS_MIRROR", "/nowhere")) / "polyu").is_dir()
+    settings = [f"{{source: polyu, split: {k}}}" if mirrored else "{source: embedded}" for k in (0, 1)]
+    change = tmp_path / "change.yaml"
+    change.write_text(f"datasets: {{first: {settings[0]}, second: {settings[1]}}}\n")
+    targets = [f"results/data/{name}/index.csv" for name in ("first", "second")]
+    done = snakemake(tmp_path, "--", *targets, configs=(TINY, change))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["polyu" if mirrored else "embedded"]
+    first, second = (pd.read_csv(tmp_path / target) for target in targets)
+    tests = [set(index.scene[index.role == "test"]) for index in (first, second)]
+    assert tests[0] and (not tests[0] & tests[1] if mirrored else tests[0] == tests[1])
+    assert planned(tmp_path, "--", *targets, configs=(TINY, change)) == {}
+
+
+def test_fetching_never_leaves_the_login_node() -> None:
+    rule = (ROOT / "workflow/rules/data.smk").read_text().split("rule download:")[1].split("\nrule ")[0]
+    assert "localrule: True" in rule
 
 
 def test_every_rule_states_its_resources() -> None:

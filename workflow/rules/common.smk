@@ -1,35 +1,89 @@
 # The resolved configuration, names and helper functions of the other files here.
+import functools
 import json
+import os
 import re
+import shlex
 import sys
 from pathlib import Path
+
+from snakemake_interface_executor_plugins.settings import ExecMode
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
 
 from nopairs import config as settings
 from nopairs import registry
+from nopairs.data.checks import check_folders
+from nopairs.data.store import MIRROR_VARIABLE
 from nopairs.digest import code_digest, module_file
-from nopairs.errors import NopairsError
+from nopairs.errors import MARK, NopairsError, told_in
+from nopairs.files import check_writable, remove_leftovers
+from nopairs.training.hardware import pick_device
 
-try:
-    CONFIG = settings.resolve(config, ROOT / "workflow/schemas/config.schema.yaml")
-except NopairsError as error:
-    raise WorkflowError(str(error))
+
+def say(error):
+    print(f"nopairs{MARK}{error}", file=sys.stderr)
+
+
+def insist(check, *arguments):
+    """Return what `check` returns; its NopairsError ends the run with one sentence, where Snakemake would print a dozen lines."""
+    try:
+        return check(*arguments)
+    except NopairsError as error:
+        say(error)
+        sys.exit(1)
+
+
+CONFIG = insist(settings.resolve, config, ROOT / "workflow/schemas/config.schema.yaml")
 
 DEGRADATIONS, RESTORERS, DATASETS = (
     CONFIG["degradations"],
     CONFIG["restorers"],
     CONFIG["datasets"],
 )
+if CONFIG["data"]["mirror"]:
+    os.environ.setdefault(MIRROR_VARIABLE, CONFIG["data"]["mirror"])
 TABLES_IN_ALL = [name for name, table in CONFIG["tables"].items() if table["in_all"]]
 METHODS = sorted(
     {method for table in CONFIG["tables"].values() for method in table["methods"]}
 )
 SEEDS = CONFIG["seeds"]
+# How many there are is not known where jobs go to a cluster.
+ALL_CORES = workflow.resource_settings.cores or CONFIG["threads"]
 REPORTED = sorted({CONFIG["tables"][table]["dataset"] for table in TABLES_IN_ALL})
+# What can be checked before any job starts; the jobs' own Snakemake processes need not do it again.
+if workflow.exec_mode == ExecMode.DEFAULT:
+    for folder in filter(os.path.isdir, (".", ".snakemake", "results")):
+        insist(check_writable, folder)
+    for dataset in {table["dataset"] for table in CONFIG["tables"].values()}:
+        insist(check_folders, DATASETS[dataset])
+
+
+onstart:
+    remove_leftovers("results")
+    if workflow.local_exec:
+        insist(pick_device, CONFIG["device"])
+
+
+onerror:
+    for job in sorted(workflow.scheduler.failed, key=str):
+        parts = getattr(job, "jobs", [job])  # a group has several
+        logs = [(part.rule, Path(log)) for part in parts for log in part.log]
+        told = [
+            f"{rule}: {message}" for rule, log in logs if (message := told_in(log))
+        ]
+        for sentence in told or [
+            f"{job.name}: ended without a message; see {job.log}"
+        ]:
+            say(sentence)
+
+
 # The interpreter that runs Snakemake, unless environments are deployed (--sdm conda).
-PYTHON = f"{'python' if workflow.deployment_settings.deployment_method else sys.executable} {ROOT}/src"
+INTERPRETER = (
+    "python" if workflow.deployment_settings.deployment_method else sys.executable
+)
+PYTHON = f"{INTERPRETER} {ROOT}/src"
 
 
 def any_of(names):
@@ -52,36 +106,111 @@ def chain_of(wildcards):
 def entry_of(wildcards, *parts):
     """The parts of a degradation's or restorer's entry that a job depends on, as JSON."""
     if "degradation" in wildcards.keys():
-        entry = DEGRADATIONS[wildcards.degradation]
+        entry = settings.with_dataset_defaults(
+            CONFIG, wildcards.dataset, DEGRADATIONS[wildcards.degradation]
+        )
     else:
         entry = RESTORERS[chain_of(wildcards).restorer]
     return json.dumps({part: entry[part] for part in ("kind", *parts) if part in entry})
 
 
+# Asked for by every job, with few answers.
+digest_of = functools.cache(code_digest)
+
+
 def code(script, *kinds):
     """A digest of a script and of the modules of (registry, kind) pairs: a job runs again when it changes."""
     modules = [module_file(registry.module_of(table, kind)) for table, kind in kinds]
-    return code_digest(script, *modules)
+    return digest_of(script, *modules)
 
 
 def learned(table, kind):
     return getattr(registry.find(table, kind), "learned", False)
 
 
-def more(amount):
-    """A resource that grows with each attempt."""
-    return lambda wildcards, attempt: amount * attempt
+def more(amount, otherwise=None, condition=lambda wildcards: True):
+    """A resource that grows with each attempt: `amount`, or `otherwise` for wildcards that do not fit `condition`."""
+    return lambda wildcards, attempt: attempt * (
+        amount if condition(wildcards) else otherwise
+    )
 
 
-def gpu_if(wanted):
-    """One GPU for a job that trains or applies a network, unless the configuration says `device: cpu`."""
-    return 1 if wanted and CONFIG["device"] != "cpu" else 0
+def gpu_if(wanted, count=1):
+    """GPUs of a job that trains or applies a network; none where the configuration says `device: cpu`."""
+    return count if wanted and CONFIG["device"] != "cpu" else 0
+
+
+def device_if(wanted):
+    return CONFIG["device"] if wanted else "cpu"
+
+
+# A training runs as this many processes on one node, one a GPU; they share its batch (nopairs/training/parallel.py).
+PROCESSES = CONFIG["processes"]
+TORCHRUN = f"-m torch.distributed.run --standalone --nproc-per-node {PROCESSES}"
+# Slurm ends a job by SIGTERM to all its processes. A training then saves its state; its shell and `tee` have to outlive that.
+TRAINER = f"trap '' TERM; {INTERPRETER} {TORCHRUN if PROCESSES > 1 else ''} {ROOT}/src"
+
+
+# Groups: jobs that a cluster runs as one, so that no short step waits in the queue by itself. Each is a chain, and so asks
+# for no more than its largest job. Local runs ignore them.
+def pairs_group(degradation):
+    """What leads to a degradation's pairs, and to its noise; short where nothing is learned or chosen."""
+    long = is_learned(degradation) or has_candidates(degradation)
+    return f"pairs_{degradation}" if long else "simple_pairs"
+
+
+def method_group(wildcards):
+    """Fitting, restoring and measuring a method; short for a classical one."""
+    return "restorer" if is_network(wildcards) else "classical"
+
+
+def is_learned(degradation):
+    return learned(registry.DEGRADATIONS, DEGRADATIONS[degradation]["kind"])
+
+
+def with_networks(wildcards):
+    """Whether making a degradation's pairs needs networks: to sample from, or to judge strengths by."""
+    return is_learned(wildcards.degradation) or has_candidates(wildcards.degradation)
+
+
+def has_candidates(degradation):
+    return bool(DEGRADATIONS[degradation].get("sampling", {}).get("candidates"))
+
+
+def is_trained(wildcards):
+    return learned(registry.RESTORERS, RESTORERS[chain_of(wildcards).restorer]["kind"])
+
+
+def is_network(wildcards):
+    pretrained = RESTORERS[chain_of(wildcards).restorer]["kind"] == "pretrained"
+    return pretrained or is_trained(wildcards)
 
 
 # data.smk
 # A user's folders are looked at again in every run: their listing is a parameter, so a new photo makes a new dataset.
 def listing(wildcards):
     return settings.folder_listing(DATASETS[wildcards.dataset])
+
+
+def stand_in(wildcards):
+    """Pairs that take the place of `val` where a strength is to be chosen and the dataset has none."""
+    name = CONFIG["selection"]["stand_in"]
+    if "degradation" in wildcards.keys():
+        entry = DEGRADATIONS[wildcards.degradation].get("sampling", {})
+    else:
+        entry = RESTORERS[chain_of(wildcards).restorer]
+    itself = wildcards.get("degradation") == name
+    if (
+        itself
+        or not entry.get("candidates")
+        or settings.has_role(CONFIG, wildcards.dataset, "val")
+    ):
+        return []
+    return f"results/pairs/{wildcards.dataset}/{name}/seed{wildcards.seed}/degraded.npy"
+
+
+def stand_in_argument(wildcards, input):
+    return f"--stand-in {Path(input.stand_in).parent}" if input.stand_in else ""
 
 
 # synthesis.smk
@@ -99,15 +228,17 @@ def sampling_code(script):
     )
 
 
-def pairs_threads(wildcards):
-    """One where neither a network samples nor short trainings choose the strength: seconds, mostly of starting."""
-    entry = DEGRADATIONS[wildcards.degradation]
-    chosen = entry.get("sampling", {}).get("candidates")
-    return (
-        CONFIG["threads"]
-        if chosen or learned(registry.DEGRADATIONS, entry["kind"])
-        else 1
-    )
+def selection_argument(wildcards):
+    """The short training that judges candidates, where there are any."""
+    if not has_candidates(wildcards.degradation):
+        return ""
+    selection = CONFIG["selection"]
+    training = {
+        "steps": selection["steps"],
+        "copies": selection["copies"],
+        "entry": RESTORERS[selection["restorer"]],
+    }
+    return f"--selection {shlex.quote(json.dumps(training))}"
 
 
 def model_argument(wildcards, input):

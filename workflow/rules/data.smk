@@ -1,6 +1,7 @@
-# Photographs: found, then cut into the tiles and images that every later stage reads.
+# Photographs: found or fetched, then cut into the tiles and images that every later stage reads.
 
 
+# Never sent to a compute node, which may not reach the internet; the mirror is taken from NOPAIRS_MIRROR.
 rule download:
     output:
         "results/sources/{dataset}/sources.csv",
@@ -14,10 +15,13 @@ rule download:
     params:
         python=PYTHON,
         entry=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
+        data=CONFIG["data"]["folder"],
+        lock=CONFIG["data"]["lock"],
         listing=listing,
         code=code("download.py"),
     shell:
-        "{params.python}/download.py --entry {params.entry:q} --out results/sources/{wildcards.dataset} 2>&1 | tee {log}"
+        "{params.python}/download.py --entry {params.entry:q} --data {params.data:q} --lock {params.lock:q} --out {output}"
+        " 2>&1 | tee {log}"
 
 
 rule preprocess:
@@ -29,14 +33,18 @@ rule preprocess:
         "results/logs/preprocess/{dataset}.log",
     benchmark:
         "results/benchmarks/preprocess/{dataset}.tsv"
+    group:
+        "data"
     conda:
         "../../envs/nopairs.yaml"
+    threads: ALL_CORES
     resources:
-        mem_mb=more(4000),
-        runtime=more(60),
+        mem_mb=more(8000),
+        runtime=more(240),
     params:
         python=PYTHON,
         entry=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
         code=code("preprocess.py"),
     shell:
-        "{params.python}/preprocess.py --entry {params.entry:q} --sources {input} --out results/data/{wildcards.dataset} 2>&1 | tee {log}"
+        "{params.python}/preprocess.py --entry {params.entry:q} --sources {input} --out results/data/{wildcards.dataset}"
+        " --jobs {threads} 2>&1 | tee {log}"

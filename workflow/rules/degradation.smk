@@ -15,15 +15,18 @@ rule train_degradation:
         "results/logs/train_degradation/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/train_degradation/{dataset}/{degradation}/seed{seed}.tsv"
+    group:
+        lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
-    threads: CONFIG["threads"]
+    threads: CONFIG["threads"] * PROCESSES
     resources:
         mem_mb=more(16000),
-        runtime=more(1440),
-        gpu=gpu_if(True),
+        runtime=more(960),
+        gpu=gpu_if(True, PROCESSES),
+        nodes=1,
     params:
-        python=PYTHON,
+        launch=TRAINER,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "options", "training"),
         code=lambda wildcards: code(
@@ -32,5 +35,5 @@ rule train_degradation:
         ),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "{params.python}/train_degradation.py --entry {params.entry:q} --dataset results/data/{wildcards.dataset}"
+        "{params.launch}/train_degradation.py --entry {params.entry:q} --dataset results/data/{wildcards.dataset}"
         " --seed {wildcards.seed} --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"

@@ -10,11 +10,13 @@ rule fit_niqe:
         "results/logs/fit_niqe/{dataset}.log",
     benchmark:
         "results/benchmarks/fit_niqe/{dataset}.tsv"
+    group:
+        "data"
     conda:
         "../../envs/nopairs.yaml"
     resources:
         mem_mb=more(4000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         code=code("fit_niqe.py"),
@@ -34,11 +36,13 @@ rule measure:
         "results/logs/measure/{dataset}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/measure/{dataset}/{method}/seed{seed}.tsv"
+    group:
+        method_group
     conda:
         "../../envs/nopairs.yaml"
     resources:
-        mem_mb=more(8000),
-        runtime=more(120),
+        mem_mb=more(4000),
+        runtime=more(30),
     params:
         python=PYTHON,
         code=code("measure.py"),
@@ -62,11 +66,13 @@ rule measure_real_noise:
         "results/logs/measure_real_noise/{dataset}/seed{seed}.log",
     benchmark:
         "results/benchmarks/measure_real_noise/{dataset}/seed{seed}.tsv"
+    group:
+        "data"
     conda:
         "../../envs/nopairs.yaml"
     resources:
         mem_mb=more(4000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         code=code("measure_noise.py"),
@@ -94,11 +100,13 @@ rule measure_noise:
         "results/logs/measure_noise/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/measure_noise/{dataset}/{degradation}/seed{seed}.tsv"
+    group:
+        lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
     resources:
         mem_mb=more(8000),
-        runtime=more(60),
+        runtime=more(30),
     params:
         python=PYTHON,
         entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),

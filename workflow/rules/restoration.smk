@@ -6,6 +6,7 @@ rule fit_restorer:
     input:
         index="results/data/{dataset}/index.csv",
         pairs=training_pairs,
+        stand_in=stand_in,
     output:
         multiext(
             "results/models/{dataset}/{method}/seed{seed}/",
@@ -17,25 +18,26 @@ rule fit_restorer:
         "results/logs/fit_restorer/{dataset}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/fit_restorer/{dataset}/{method}/seed{seed}.tsv"
+    group:
+        method_group
     conda:
         "../../envs/nopairs.yaml"
-    threads: lambda wildcards: CONFIG["threads"] if chain_of(wildcards).degradation else 1
+    threads: lambda wildcards: CONFIG["threads"] * PROCESSES if is_trained(wildcards) else 1
     resources:
-        mem_mb=more(16000),
-        runtime=lambda wildcards, attempt: (
-            1440 if chain_of(wildcards).degradation else 60
-        )
-        * attempt,
-        gpu=lambda wildcards: gpu_if(chain_of(wildcards).degradation),
+        mem_mb=more(16000, 4000, is_trained),
+        runtime=more(960, 60, is_trained),
+        gpu=lambda wildcards: gpu_if(is_trained(wildcards), PROCESSES),
+        nodes=lambda wildcards: 1 if is_trained(wildcards) else None,
     params:
-        python=PYTHON,
+        launch=lambda wildcards: TRAINER if is_trained(wildcards) else PYTHON,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "options", "training", "candidates"),
         pairs=fit_arguments,
+        stand_in=stand_in_argument,
         code=restorer_code("fit_restorer.py"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "{params.python}/fit_restorer.py --entry {params.entry:q} {params.pairs} --dataset results/data/{wildcards.dataset}"
+        "{params.launch}/fit_restorer.py --entry {params.entry:q} {params.pairs} {params.stand_in} --dataset results/data/{wildcards.dataset}"
         " --seed {wildcards.seed} --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"
 
 
@@ -50,17 +52,19 @@ rule restore:
         "results/logs/restore/{dataset}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/restore/{dataset}/{method}/seed{seed}.tsv"
+    group:
+        method_group
     conda:
         "../../envs/nopairs.yaml"
     # Classical restorers have one thread only.
-    threads: lambda wildcards: CONFIG["threads"] if chain_of(wildcards).degradation else 1
+    threads: lambda wildcards: CONFIG["threads"] if is_network(wildcards) else 1
     resources:
-        mem_mb=more(8000),
-        runtime=more(120),
-        gpu=lambda wildcards: gpu_if(chain_of(wildcards).degradation),
+        mem_mb=more(8000, 4000, is_network),
+        runtime=more(30),
+        gpu=lambda wildcards: gpu_if(is_network(wildcards)),
     params:
         python=PYTHON,
-        device=CONFIG["device"],
+        device=lambda wildcards: device_if(is_network(wildcards)),
         code=restorer_code("restore.py"),
         model=lambda wildcards, input: str(Path(input.model).parent),
     shell:

@@ -5,6 +5,7 @@ rule sample_pairs:
     input:
         index="results/data/{dataset}/index.csv",
         model=trained_model,
+        stand_in=stand_in,
     output:
         multiext(
             "results/pairs/{dataset}/{degradation}/seed{seed}/",
@@ -16,28 +17,25 @@ rule sample_pairs:
         "results/logs/sample_pairs/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/sample_pairs/{dataset}/{degradation}/seed{seed}.tsv"
+    group:
+        lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
-    threads: pairs_threads
+    threads: lambda wildcards: CONFIG["threads"] if with_networks(wildcards) else 1
     resources:
-        mem_mb=more(16000),
-        runtime=more(240),
-        gpu=gpu_if(True),
+        mem_mb=more(16000, 8000, with_networks),
+        runtime=more(180, 60, with_networks),
+        gpu=lambda wildcards: gpu_if(with_networks(wildcards)),
     params:
         python=PYTHON,
-        device=CONFIG["device"],
+        device=lambda wildcards: device_if(with_networks(wildcards)),
         entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
-        selection=json.dumps(
-            {
-                "steps": CONFIG["selection"]["steps"],
-                "copies": CONFIG["selection"]["copies"],
-            }
-            | {"entry": RESTORERS[CONFIG["selection"]["restorer"]]}
-        ),
         model=model_argument,
+        selection=selection_argument,
+        stand_in=stand_in_argument,
         code=sampling_code("sample_pairs.py"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "{params.python}/sample_pairs.py --entry {params.entry:q} --selection {params.selection:q} {params.model}"
+        "{params.python}/sample_pairs.py --entry {params.entry:q} {params.selection} {params.model} {params.stand_in}"
         " --dataset results/data/{wildcards.dataset} --seed {wildcards.seed} --threads {threads}"
         " --device {params.device} --out {params.folder} 2>&1 | tee {log}"

@@ -29,6 +29,8 @@ class Camera:
     gain_spread: each photo's gain is drawn log-uniformly from [1 / gain_spread, gain_spread] and multiplies the variance.
     jpeg_quality: quality of the JPEG that the camera writes (4:2:0 chroma, Pillow's scale).
     exposures: how many times each training or validation photo is taken (independent noise, each with its own gain).
+    light_spread: training photos are taken in white light first, then in coloured light, each channel of which is drawn
+        log-uniformly from [1 / light_spread, 1]; 1 is white. A handful of photos has too few colours to learn from.
     """
 
     shot_noise: float = 0.012
@@ -36,10 +38,13 @@ class Camera:
     gain_spread: float = 1.5
     jpeg_quality: int = 95
     exposures: int = 4
+    light_spread: float = 1.0
 
     def __post_init__(self) -> None:
-        if min(self.shot_noise, self.read_noise) < 0 or self.gain_spread < 1:
-            raise NopairsError("camera: shot_noise and read_noise must be at least 0, gain_spread at least 1")
+        if min(self.shot_noise, self.read_noise) < 0 or min(self.gain_spread, self.light_spread) < 1:
+            raise NopairsError(
+                "camera: shot_noise and read_noise must be at least 0, gain_spread and light_spread at least 1"
+            )
         if not 1 <= self.jpeg_quality <= 100 or self.exposures < 1:
             raise NopairsError("camera: jpeg_quality must be within 1..100 and exposures at least 1")
 
@@ -62,6 +67,12 @@ def demosaic_noise(noise: np.ndarray) -> np.ndarray:
     mask[::2, 1::2, 1] = mask[1::2, ::2, 1] = 1
     kernels = (_RED_BLUE, _GREEN, _RED_BLUE)
     return np.stack([convolve(noise[..., c] * mask[..., c], kernels[c], mode="mirror") for c in range(3)], -1)
+
+
+def illuminate(clean: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+    """Return the scene in light of a random colour: uint8 (H, W, 3) in, uint8 (H, W, 3) out, no noise."""
+    light = np.exp(-rng.uniform(0, 1, 3) * np.log(camera.light_spread))
+    return np.round(linear_to_srgb(light * srgb_to_linear(clean / 255.0)) * 255).astype(np.uint8)
 
 
 def photograph(clean: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import imagecodecs
 import numpy as np
@@ -113,6 +113,32 @@ class Decoded:
     exif: Image.Exif
 
 
+class Header(NamedTuple):
+    """What an image file says of itself before its pixels are decoded: sides as stored, whether it is grey."""
+
+    height: int
+    width: int
+    grey: bool
+
+
+def read_header(path: Path) -> Header:
+    """Read what can be known without decoding: most files that are no images, or too large, are found by it.
+
+    Raises:
+        NopairsError: as `decode`, for what the header tells.
+    """
+    with _readable(path):
+        if _first_bytes(path)[:4] in _TIFF_MAGIC:
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.pages.first
+                _check_size(path, page.imagewidth, page.imagelength)
+                palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+                return Header(page.imagelength, page.imagewidth, page.samplesperpixel < 3 and not palette)
+        with Image.open(path) as image:
+            _checked_kind(path, image)
+            return Header(image.height, image.width, image.mode in ("1", "L", "LA", "I;16"))
+
+
 def decode(path: Path) -> Decoded:
     """Read an image file of any format in `SUFFIXES`, known by its content, not its name.
 
@@ -122,16 +148,21 @@ def decode(path: Path) -> Decoded:
         NopairsError: the file is missing, empty, damaged, no such image, too large, has several pages or
             a sample format that cannot be written back.
     """
-    if not path.is_file():
-        raise NopairsError(f"{path}: no such file; check the path")
-    if path.stat().st_size == 0:
-        raise NopairsError(f"{path}: the file is empty; remove it or copy it again")
     with _readable(path):
-        with path.open("rb") as file:
-            header = file.read(_PNG_HEADER_BYTES)
+        header = _first_bytes(path)
         if header[:4] in _TIFF_MAGIC:
             return _decode_tiff(path)
         return _decode_pillow(path, deep=header[_PNG_BIT_DEPTH_BYTE : _PNG_BIT_DEPTH_BYTE + 1] == b"\x10")
+
+
+def _first_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise NopairsError(f"{path}: no such file; check the path")
+    with path.open("rb") as file:
+        header = file.read(_PNG_HEADER_BYTES)
+    if not header:
+        raise NopairsError(f"{path}: the file is empty; remove it or copy it again")
+    return header
 
 
 def encode(path: Path, image: Decoded) -> None:
@@ -187,15 +218,7 @@ def _check_size(path: Path, width: int, height: int) -> None:
 def _decode_pillow(path: Path, deep: bool) -> Decoded:
     """Read anything but TIFF; `deep` is true when a PNG's header would say 16 bits."""
     with Image.open(path) as image:
-        # MPO is what many phones and cameras write as .jpg: the photo, then a preview or a gain map.
-        kind = "JPEG" if image.format == "MPO" else str(image.format)
-        if kind not in SUFFIXES.values():
-            raise NopairsError(
-                f"{path}: {kind} images are not supported; convert it to PNG, TIFF, JPEG, BMP or WebP"
-            )
-        if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-            raise NopairsError(f"{path}: an animation; only still images can be restored")
-        _check_size(path, *image.size)
+        kind = _checked_kind(path, image)
         if kind == "PNG" and deep:
             samples = imagecodecs.png_decode(path.read_bytes())
             samples = samples[..., None] if samples.ndim == 2 else samples
@@ -204,6 +227,20 @@ def _decode_pillow(path: Path, deep: bool) -> Decoded:
         exif = image.getexif()
         icc = None if image.mode == "CMYK" else image.info.get("icc_profile")
         return Decoded(upright(samples, exif.get(Base.Orientation, 1)), kind, icc, _clean_exif(exif))
+
+
+def _checked_kind(path: Path, image: Image.Image) -> str:
+    """Return the format of an image that Pillow opened, unless it is one that cannot be kept."""
+    # MPO is what many phones and cameras write as .jpg: the photo, then a preview or a gain map.
+    kind = "JPEG" if image.format == "MPO" else str(image.format)
+    if kind not in SUFFIXES.values():
+        raise NopairsError(
+            f"{path}: {kind} images are not supported; convert it to PNG, TIFF, JPEG, BMP or WebP"
+        )
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise NopairsError(f"{path}: an animation; only still images can be restored")
+    _check_size(path, *image.size)
+    return kind
 
 
 def _pillow_samples(path: Path, image: Image.Image) -> NDArray[np.uint8]:

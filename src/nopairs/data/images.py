@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nopairs.data.formats import SUFFIXES, Decoded, decode, encode
 from nopairs.errors import NopairsError
@@ -62,16 +62,24 @@ def read_rgb(path: str | Path) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
 
 
-def write_png(path: str | Path, image: NDArray[np.uint8]) -> None:
-    """Write uint8 (H, W, 3) or (H, W) as PNG, atomically.
+def encode_png(image: NDArray[Any]) -> bytes:
+    """Encode uint8 or uint16 (H, W, 3) or (H, W) as PNG.
+
+    The settings are many times faster than Pillow's, for files a tenth larger: benchmarks/preprocessing.py measures both.
 
     Raises:
         ValueError: `image` has another type or shape.
     """
-    if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
-        raise ValueError(f"expected uint8 (H, W, 3) or (H, W), got {image.dtype} {image.shape}")
+    if image.dtype not in (np.uint8, np.uint16) or image.shape[2:] not in ((), (3,)) or image.ndim < 2:
+        raise ValueError(f"expected uint8 or uint16 (H, W, 3) or (H, W), got {image.dtype} {image.shape}")
+    rle, paeth = imagecodecs.PNG.STRATEGY.RLE, imagecodecs.PNG.FILTER.PAETH
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), level=1, strategy=rle, filter=paeth))
+
+
+def write_png(path: str | Path, image: NDArray[Any]) -> None:
+    """Write an image that `encode_png` takes, atomically."""
     with atomic_file(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")
+        temporary.write_bytes(encode_png(image))
 
 
 def load_photo(path: str | Path) -> Photo:

@@ -1,20 +1,47 @@
-"""From source photographs to the folders that every later stage reads: `<role>/...png` and `index.csv`."""
+"""From source photographs to the folders that every later stage reads: `<role>/...png` and `index.csv`.
+
+Photos are worked on by several processes, one each at a time, so that memory does not grow with their number. What is done is
+noted photo by photo in `.parts`, for the next run to go on from.
+"""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
+import multiprocessing
+import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
-from nopairs.data.camera import Camera, photograph
-from nopairs.data.images import read_rgb, write_png
-from nopairs.data.sources import PAIRED_ROLES, SourcePhoto
+from nopairs.data.camera import Camera, illuminate, photograph
+from nopairs.data.images import encode_png, read_rgb
+from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
+from nopairs.digest import code_digest, module_file
 from nopairs.errors import NopairsError
-from nopairs.files import sha256
+from nopairs.files import atomic_file, read_json, write_json
+
+COLUMNS = ("path", "role", "photo", "scene", "pair", "height", "width", "sha256")
+PARTS = ".parts"  # below the dataset's folder: a file for each source photo, with the rows that it gives
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How photos become images: the side of training tiles, of those on the degraded side (smaller by the factor of a
+    super-resolution dataset), and for an embedded dataset the camera and the seed of its noise.
+    """
+
+    tile: int
+    degraded_tile: int
+    camera: Camera | None
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -43,20 +70,42 @@ def tile_corners(height: int, width: int, tile: int) -> list[tuple[int, int]]:
     return [(top, left) for top in tops for left in lefts]
 
 
-def write_dataset(
-    sources: Sequence[SourcePhoto], folder: Path, tile: int, camera: Camera | None, seed: int
-) -> None:
-    """Write every role's images and `index.csv` into `folder`.
+def write_dataset(sources: Sequence[SourcePhoto], folder: Path, recipe: Recipe, jobs: int = 1) -> None:
+    """Write every role's images and, when all are there, `index.csv` into `folder`.
 
-    Training roles (clean, degraded, pairs) are cut into `tile` x `tile` PNGs, so that random crops never decode a large file;
-    `val` and `test` stay whole. With a `camera` the sources are clean photos of an embedded dataset and it takes the degraded ones.
+    Training roles (clean, degraded, pairs) are cut into square PNGs, so that random crops never decode a large file; `val` and
+    `test` stay whole. With a camera the sources are clean photos and it takes the degraded ones. Photos that were done before
+    in the same way are left as they are, and images of photos that are gone are deleted.
+
+    Args:
+        sources: the photos.
+        folder: the dataset's folder; may hold an earlier or unfinished version.
+        recipe: how they are cut.
+        jobs: processes.
     """
-    rows: list[dict[str, object]] = []
-    for source in sources:
-        views = _camera_views(source, camera, seed) if camera else _own_views(source)
-        for view in views:
-            rows += _write_view(view, folder, tile, source.path)
-    pd.DataFrame(rows).to_csv(folder / "index.csv", index=False)
+    index = folder / "index.csv"
+    index.unlink(missing_ok=True)
+    if not (folder / PARTS).is_dir():
+        shutil.rmtree(folder, ignore_errors=True)  # nothing says what it holds
+    names = [_part(photo) for photo in sources]
+    for old in set(_old_parts(folder)) - set(names):
+        _delete_images(folder, old, keep=set())
+        (folder / PARTS / old).unlink()
+    code = code_digest(module_file(__name__))
+    work = partial(_write_photo, folder=folder, recipe=recipe, code=code)
+    if jobs == 1:
+        for source in sources:
+            work(source)
+    else:
+        # Spawned, not forked: whoever calls this may have threads, which a fork would copy half.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=context) as pool:
+            list(pool.map(work, sources))
+    with atomic_file(index) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for name in names:
+            writer.writerows(read_json(folder / PARTS / name)["rows"])
 
 
 def load_source(source: SourcePhoto) -> np.ndarray:
@@ -69,6 +118,30 @@ def load_source(source: SourcePhoto) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
 
 
+def _write_photo(source: SourcePhoto, folder: Path, recipe: Recipe, code: str) -> None:
+    """Write the images of one photo and note them, unless an earlier run has done the same."""
+    key = hashlib.sha256(json.dumps([asdict(source), asdict(recipe), code]).encode()).hexdigest()
+    name = _part(source)
+    part = folder / PARTS / name
+    if part.is_file():
+        done = read_json(part)
+        if done["key"] == key and all((folder / row["path"]).is_file() for row in done["rows"]):
+            return
+    views = _camera_views(source, recipe.camera, recipe.seed) if recipe.camera else _own_views(source)
+    pieces = [piece for view in views for piece in _pieces(view, recipe, source.path)]
+    rows = [row for row, _ in pieces]
+    _delete_images(folder, name, keep={row["path"] for row in rows})
+    # Noted without a key first: if this process is killed, the next one knows what may lie around.
+    write_json(part, {"key": "", "rows": rows})
+    for row, pixels in pieces:
+        path = folder / row["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        png = encode_png(pixels)
+        path.write_bytes(png)
+        row["sha256"] = hashlib.sha256(png).hexdigest()
+    write_json(part, {"key": key, "rows": rows})
+
+
 def _own_views(source: SourcePhoto) -> Iterator[View]:
     folder = f"{source.role}/{source.side}" if source.role in PAIRED_ROLES else source.role
     pair = source.photo if source.role in PAIRED_ROLES else ""
@@ -76,44 +149,70 @@ def _own_views(source: SourcePhoto) -> Iterator[View]:
 
 
 def _camera_views(source: SourcePhoto, camera: Camera, seed: int) -> Iterator[View]:
-    """The clean photo and its exposures. Clean training photos are also photographed, as the real `pairs` of an upper bound."""
-    clean = load_source(source)
-    rng = np.random.default_rng([seed, int(source.sha256[:8], 16)])
+    """The clean photo and its exposures. Clean training photos are also photographed, as the real `pairs` of an upper bound.
+
+    Training photos are taken in several lights, each of which makes another clean photo; `val` and `test` in white light.
+    """
+    photo = load_source(source)
+    key = [seed, int(source.sha256[:8], 16)]
+    rng, lights = np.random.default_rng(key), np.random.default_rng([*key, 1])
+    training = source.role in ("clean", "degraded")
     exposures = 1 if source.role == "test" else camera.exposures
-    if source.role == "clean":
-        yield View(f"clean/{source.photo}", "clean", source.photo, source.scene, "", clean)
     for k in range(exposures):
+        clean = illuminate(photo, camera, lights) if training and k else photo
         name = source.photo if exposures == 1 else f"{source.photo}_{k}"
         noisy = photograph(clean, camera, rng)
         if source.role == "degraded":
             yield View(f"degraded/{name}", "degraded", source.photo, source.scene, "", noisy)
-        else:
-            role = "pairs" if source.role == "clean" else source.role
-            yield View(f"{role}/clean/{name}", role, source.photo, source.scene, name, clean)
-            yield View(f"{role}/degraded/{name}", role, source.photo, source.scene, name, noisy)
+            continue
+        if source.role == "clean":
+            yield View(f"clean/{name}", "clean", source.photo, source.scene, "", clean)
+        role = "pairs" if source.role == "clean" else source.role
+        yield View(f"{role}/clean/{name}", role, source.photo, source.scene, name, clean)
+        yield View(f"{role}/degraded/{name}", role, source.photo, source.scene, name, noisy)
 
 
-def _write_view(view: View, folder: Path, tile: int, origin: str) -> Iterator[dict[str, object]]:
+def _pieces(view: View, recipe: Recipe, origin: str) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+    """The files that a view becomes: row of the index (the hash still empty), and pixels."""
     height, width = view.pixels.shape[:2]
     if view.role in ("val", "test"):
-        pieces = [("", 0, 0, height, width)]
+        corners, sides, suffix = [(0, 0)], (height, width), ""
     else:
+        side = view.path.split("/")[view.role in PAIRED_ROLES]
+        tile = recipe.degraded_tile if side == "degraded" else recipe.tile
         try:
-            corners = tile_corners(height, width, tile)
+            corners, sides, suffix = tile_corners(height, width, tile), (tile, tile), "_{:05d}_{:05d}"
         except NopairsError as error:
             raise NopairsError(f"{origin}: {error}") from None
-        pieces = [(f"_{top:05d}_{left:05d}", top, left, tile, tile) for top, left in corners]
-    for suffix, top, left, rows, columns in pieces:
-        path = folder / f"{view.path}{suffix}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_png(path, view.pixels[top : top + rows, left : left + columns])
-        yield {
-            "path": str(path.relative_to(folder)),
+    for top, left in corners:
+        place = suffix.format(top, left)
+        row = {
+            "path": f"{view.path}{place}.png",
             "role": view.role,
             "photo": view.photo,
             "scene": view.scene,
-            "pair": view.pair and view.pair + suffix,
-            "height": rows,
-            "width": columns,
-            "sha256": sha256(path),
+            "pair": view.pair and view.pair + place,
+            "height": sides[0],
+            "width": sides[1],
+            "sha256": "",
         }
+        yield row, view.pixels[top : top + sides[0], left : left + sides[1]]
+
+
+def _part(source: SourcePhoto) -> str:
+    """Name of the file that notes what was made of a photo in one role."""
+    name = "/".join((source.role, source.side, source.photo))
+    return hashlib.sha256(name.encode()).hexdigest()[:24] + ".json"
+
+
+def _old_parts(folder: Path) -> list[str]:
+    return [path.name for path in (folder / PARTS).glob("[!.]*.json")]
+
+
+def _delete_images(folder: Path, name: str, keep: set[str]) -> None:
+    """Delete the images that a part notes, but for those in `keep`."""
+    part = folder / PARTS / name
+    rows = read_json(part)["rows"] if part.is_file() else []
+    for row in rows:
+        if row["path"] not in keep:
+            (folder / row["path"]).unlink(missing_ok=True)

@@ -1,93 +1,167 @@
-"""Where a dataset's photographs are before preprocessing: `sources.csv`, one row a photo, whatever the dataset's source."""
+"""A dataset's photographs, found and given their roles, whatever its source: the catalogue, or a user's own folders."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from nopairs.data.embedded import PHOTOS
+from nopairs.data import entries
+from nopairs.data.archives import is_archive, unpack
+from nopairs.data.entries import FOLDER, Entry, ImageRule
 from nopairs.data.images import list_images
+from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
+from nopairs.data.splits import split_scenes
+from nopairs.data.store import Store, exclusive
 from nopairs.errors import NopairsError
-from nopairs.files import atomic_file, sha256
+from nopairs.files import atomic_folder, sha256
 
-# Roles that hold pairs: their photos come twice, as `clean` and as `degraded`, under equal names.
-PAIRED_ROLES = ("pairs", "val", "test")
-
-
-@dataclass(frozen=True)
-class SourcePhoto:
-    """One photograph as found: `side` is clean or degraded, `scale` the size at which preprocessing uses it."""
-
-    path: str
-    role: str
-    side: str
-    photo: str
-    scene: str
-    scale: float
-    sha256: str
+# Roles that one file may have together: the real pairs are the clean training photos with their own degraded versions.
+SHARED_ROLES = ({"clean", "pairs"}, {"degraded", "pairs"})
+PAPER_ROLES = (*SHARED_ROLES, {"val", "test"})  # what papers do that select on the set they report
 
 
-def collect_embedded(folder: Path) -> list[SourcePhoto]:
-    """Copy the embedded photos out of their packages into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = []
-    for photo in PHOTOS:
-        origin = photo.locate()
-        copy = folder / origin.name
-        shutil.copyfile(origin, copy)
-        found.append(
-            SourcePhoto(str(copy), photo.role, "clean", photo.name, photo.scene, photo.scale, sha256(copy))
-        )
-    return found
+def collect(settings: dict[str, Any], store: Store) -> list[SourcePhoto]:
+    """Fetch, unpack and list a dataset's photos.
+
+    Args:
+        settings: the dataset's resolved entry in the configuration.
+        store: where files of the catalogue lie, or are fetched to.
+
+    Raises:
+        NopairsError: a file cannot be had or has a wrong hash; a folder is empty or missing; names of pairs differ; a photo
+            stands in two roles.
+    """
+    if settings["source"] == FOLDER:
+        photos = _folder_photos(settings)
+    else:
+        entry = entries.load(settings["source"])
+        images = _own_images(settings) if entry.own else _fetched_images(entry, settings["only"], store)
+        photos = catalogued_photos(entry, images, settings["split"], settings["selection"])
+    photos = _with_hashes(photos)
+    _refuse_shared(photos, PAPER_ROLES if settings.get("selection") == "paper" else SHARED_ROLES)
+    return photos
 
 
-def collect_folders(entry: dict[str, Any]) -> list[SourcePhoto]:
+def catalogued_photos(
+    entry: Entry, images: Mapping[str, Path], split: int, selection: str = "held_out"
+) -> list[SourcePhoto]:
+    """Give the images of a dataset of the catalogue their roles; hashes are left empty.
+
+    Args:
+        entry: the dataset.
+        images: name (path in the dataset) -> file.
+        split: number of the split, for a dataset that is split by scene.
+        selection: held_out, or paper: an image of val or test is in both.
+
+    Raises:
+        NopairsError: no image fits the entry, two have one name, or an image of a pair is missing.
+    """
+    found = [match for name, path in images.items() if (match := _match(entry, name, path))]
+    if not found:
+        raise NopairsError(f"{entry.name}: none of its {len(images)} images fits the catalogue's entry")
+    dealt = {photo.scene for rule, photo in found if "split" in rule.roles}
+    scene_roles = split_scenes(dealt, entry.split, split) if dealt else {}
+    photos = []
+    for rule, photo in found:
+        roles = [role for role in rule.roles if role != "split"]
+        if "split" in rule.roles:
+            roles += entry.dealt_roles(scene_roles[photo.scene], rule.side)
+        if selection == "paper" and roles in (["val"], ["test"]):
+            roles = ["val", "test"]
+        photos += [replace(photo, role=role) for role in roles]
+    _check_names(entry, photos)
+    return photos
+
+
+def _fetched_images(entry: Entry, only: str, store: Store) -> dict[str, Path]:
+    """Fetch a dataset's files and unpack its archives: name -> image."""
+    files = entry.wanted_files(only)
+    images: dict[str, Path] = {}
+    for file, path in zip(files, store.fetch(entry.name, files), strict=True):
+        images |= _unpacked(entry, file.path, path) if is_archive(file.path) else {file.path: path}
+    return images
+
+
+def _unpacked(entry: Entry, name: str, archive: Path) -> dict[str, Path]:
+    """Unpack the images that the entry knows, unless that was done before: name -> image."""
+    folder = archive.with_name(f".{archive.name}.unpacked")
+    marker = folder / ".from"
+    rules = [rule.match.pattern for rule in entry.images]
+    made_from = hashlib.sha256(json.dumps([sha256(archive), rules]).encode()).hexdigest()
+    with exclusive(folder):
+        if not marker.is_file() or marker.read_text() != made_from:
+            with atomic_folder(folder) as temporary:
+                unpack(
+                    archive,
+                    temporary,
+                    lambda image: any(r.match.fullmatch(f"{name}/{image}") for r in entry.images),
+                )
+                (temporary / marker.name).write_text(made_from)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != marker)
+    return {f"{name}/{path.relative_to(folder).as_posix()}": path for path in files}
+
+
+def _own_images(settings: dict[str, Any]) -> dict[str, Path]:
+    root = Path(settings["folder"])
+    return {str(path.relative_to(root)): path for path in list_images(root)}
+
+
+def _match(entry: Entry, name: str, path: Path) -> tuple[ImageRule, SourcePhoto] | None:
+    for rule in entry.images:
+        if match := rule.match.fullmatch(name):
+            named = match.groupdict()
+            photo = (named.get("photo") or Path(name).stem).replace("/", "__")
+            scene = rule.scene or named.get("scene") or photo
+            return rule, SourcePhoto(str(path), "", rule.side, photo, scene, rule.scale, "")
+    return None
+
+
+def _check_names(entry: Entry, photos: Iterable[SourcePhoto]) -> None:
+    """Raise where two images of one role and side have one name, or one of a pair is missing."""
+    named: dict[tuple[str, str], dict[str, SourcePhoto]] = {}
+    for photo in photos:
+        same = named.setdefault((photo.role, photo.side), {}).setdefault(photo.photo, photo)
+        if same is not photo:
+            raise NopairsError(f"{entry.name}: {photo.path} and {same.path} are both called {photo.photo!r}")
+    if entry.camera:
+        return
+    for role in entry.paired():
+        clean, degraded = (named.get((role, side), {}) for side in ("clean", "degraded"))
+        if alone := sorted(clean.keys() ^ degraded.keys()):
+            raise NopairsError(f"{entry.name}: {role}: {alone[0]!r} has only one of clean and degraded")
+
+
+def _folder_photos(settings: dict[str, Any]) -> list[SourcePhoto]:
     """List a user's own folders: unpaired `clean` and `degraded`, and where given paired `pairs`, `val`, `test`.
 
     Without `test`, one degraded photo in `test_every` (by name; never all) is held out and only ever restored and measured.
-
-    Raises:
-        NopairsError: an empty or missing folder, unequal names in a paired role, a photo that stands in two roles.
     """
-    clean, degraded = list_images(entry["clean"]), list_images(entry["degraded"])
-    photos = [_photo(path, "clean", "clean", Path(entry["clean"])) for path in clean]
-    held_out = set() if "test" in entry else set(degraded[:: entry["test_every"]])
+    clean, degraded = list_images(settings["clean"]), list_images(settings["degraded"])
+    photos = [_photo(path, "clean", "clean", Path(settings["clean"])) for path in clean]
+    held_out = set() if "test" in settings else set(degraded[:: settings["test_every"]])
     if held_out == set(degraded):
         raise NopairsError(
-            f"{entry['degraded']}: one photo only; give at least two, since one is held out for testing"
+            f"{settings['degraded']}: one photo only; give at least two, since one is held out for testing"
         )
-    root = Path(entry["degraded"])
+    root = Path(settings["degraded"])
     photos += [
         _photo(path, "test" if path in held_out else "degraded", "degraded", root) for path in degraded
     ]
     for role in PAIRED_ROLES:
-        if role in entry:
-            photos += _paired(role, Path(entry[role]["clean"]), Path(entry[role]["degraded"]))
-    _refuse_shared(photos)
+        if role in settings:
+            photos += _paired(role, Path(settings[role]["clean"]), Path(settings[role]["degraded"]))
     return photos
-
-
-def write_sources(photos: Iterable[SourcePhoto], path: Path) -> None:
-    """Write `sources.csv`."""
-    with atomic_file(path) as temporary:
-        pd.DataFrame([asdict(photo) for photo in photos]).to_csv(temporary, index=False)
-
-
-def read_sources(path: Path) -> list[SourcePhoto]:
-    """Read `sources.csv`."""
-    rows = pd.read_csv(path, dtype={"photo": str, "scene": str}).to_dict("records")
-    return [SourcePhoto(**{str(key): value for key, value in row.items()}) for row in rows]
 
 
 def _photo(path: Path, role: str, side: str, root: Path) -> SourcePhoto:
     name = path.name if root.is_file() else str(path.relative_to(root))
     name = name.rsplit(".", 1)[0].replace("/", "__")
-    return SourcePhoto(str(path), role, side, name, name, 1.0, sha256(path))
+    return SourcePhoto(str(path), role, side, name, name, 1.0, "")
 
 
 def _paired(role: str, clean: Path, degraded: Path) -> list[SourcePhoto]:
@@ -103,12 +177,20 @@ def _paired(role: str, clean: Path, degraded: Path) -> list[SourcePhoto]:
     return [*pairs["clean"].values(), *pairs["degraded"].values()]
 
 
-def _refuse_shared(photos: list[SourcePhoto]) -> None:
+def _with_hashes(photos: list[SourcePhoto]) -> list[SourcePhoto]:
+    """Fill in the hashes, of each file once."""
+    paths = sorted({photo.path for photo in photos})
+    with ThreadPoolExecutor() as pool:
+        hashes = dict(zip(paths, pool.map(sha256, paths), strict=True))
+    return [replace(photo, sha256=hashes[photo.path]) for photo in photos]
+
+
+def _refuse_shared(photos: list[SourcePhoto], allowed: Iterable[set[str]]) -> None:
     """Raise when the same file content has two roles: training on a test photo would make every number a lie."""
     seen: dict[str, SourcePhoto] = {}
     for photo in photos:
         other = seen.setdefault(photo.sha256, photo)
-        if other.role != photo.role:
+        if other.role != photo.role and {other.role, photo.role} not in allowed:
             raise NopairsError(
                 f"{photo.path}: the same photo as {other.path}, in roles {photo.role} and {other.role}; remove one"
             )

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nopairs.training import parallel
+
 
 class ResidualBlock(nn.Module):
     """x + conv1x1(relu(conv3x3(relu(x)))), as in VQ-VAE-2 (Razavi et al., 2019)."""
@@ -97,13 +99,13 @@ class VectorQuantiser(nn.Module):
 
     @torch.no_grad()
     def _update(self, vectors: torch.Tensor, indices: torch.Tensor) -> None:
-        counts = torch.bincount(indices, minlength=len(self.codebook)).to(self.counts.dtype)
-        sums = torch.zeros_like(self.sums).index_add_(0, indices, vectors)
+        counts = parallel.total(torch.bincount(indices, minlength=len(self.codebook)).to(self.counts.dtype))
+        sums = parallel.total(torch.zeros_like(self.sums).index_add_(0, indices, vectors))
         self.counts.lerp_(counts, 1 - self.DECAY)
         self.sums.lerp_(sums, 1 - self.DECAY)
         dead = self.counts < self.REVIVE_BELOW
         if dead.any():
-            chosen = vectors[torch.randint(len(vectors), (int(dead.sum()),), device=vectors.device)]
+            chosen = parallel.random_rows(vectors, int(dead.sum()))
             self.counts[dead] = 1.0
             self.sums[dead] = chosen
         self.codebook.copy_(self.sums / self.counts.unsqueeze(1))

@@ -10,7 +10,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
+from nopairs.degradation.covariance import (
+    BLOCK,
+    LocalCovariance,
+    from_opponent,
+    to_blocks,
+    to_opponent,
+    without_means,
+)
 from nopairs.errors import NopairsError
+from nopairs.training import parallel
 
 H_KINDS = ("gaussian_blur", "additive_noise", "identity")
 IMAGE_LATENTS = ("vq", "continuous")
@@ -21,8 +30,10 @@ NOISE_ENCODER_SEES = ("degraded", "residual")
 INITIAL_LOG_VARIANCE = -4.0
 # log S starts at that of an error of 0.05 and is no smaller than that of 8-bit rounding and a little more, 1 / 255.
 INITIAL_LOG_S, MIN_LOG_S = -6.0, -11.0
-# The excess variance starts small, at an error of 1 in 100, so that z_n comes first.
-INITIAL_LOG_EXCESS = -9.2
+# The noise's amplitude starts at a deviation of about 10 of 255.
+INITIAL_LOG_NOISE = -6.5
+# Adam moves an output by little more than its learning rate a step; amplitudes must move by several units in a short training.
+AMPLITUDE_GAIN = 5.0
 # Likelihoods are of the order of the squared error over S; this brings their gradients near the squared error's own.
 NLL_WEIGHT = 1e-3
 
@@ -43,10 +54,11 @@ class LudVaeOptions:
     codes, code_width: size of the two codebooks.
     noise_width: channels of the degradation latent, at each of its two levels.
     likelihood: of an image given its latents: mse (the paper; KL weighted by `kl_weight`); or gaussian, N(D(z), S(z)) with a
-        variance that the clean half learns. It leaves to S what z does not tell of the *content*, so that z_n explains, and
-        sampling reproduces, only what degraded images have beyond that; KL then has its own weight 1 after `kl_ramp`.
-    excess_variance: whether p(y|z, z_n) has a variance of its own beyond S(z), for what the degraded half holds and z_n does not
-        tell, such as noise weaker than S; it is sampled with the noise. Only with likelihood gaussian.
+        covariance that the clean half learns, diagonal among local frequencies (`covariance.py`). It leaves to S what z does
+        not tell of the *content*, so that z_n explains, and sampling reproduces, only what degraded images have beyond that; KL
+        then has its own weight 1 after `kl_ramp`.
+    excess_variance: whether p(y|z, z_n) has a covariance of its own beyond S(z), which is sampled with the noise: a spectrum times
+        an amplitude that depends on z and scales D_n(z_n) too. Only with likelihood gaussian.
     posterior: of z_n: free (the paper); or normalised, each channel's aggregate over a batch having mean 0 and variance 1 by
         construction, as the prior has, where a short training would leave the decoder tuned to another scale.
     noise_encoder_sees: what z_n is inferred from: the degraded image (the paper) or its residual, degraded - D(z).
@@ -177,10 +189,15 @@ class LudVae(nn.Module):
         self.quantise_fine = VectorQuantiser(options.codes, options.code_width)
         outputs = 3 if options.likelihood == "mse" else 6  # the mean, and the logarithm of the variance
         self.image_decoder = decoder(2 * options.code_width, width, outputs, blocks, doublings)
-        latents = 2 * (options.code_width + options.noise_width)
-        outputs = 6 if options.excess_variance else 3
-        self.noise_decoder = decoder(latents, width, outputs, blocks, doublings)
-        self.multiple = 2 * options.stride
+        # Beside the amplitude, noise that is told z would also mend what D(z) gets wrong of the degraded half's content.
+        latents = 2 * (options.noise_width + (0 if options.excess_variance else options.code_width))
+        self.noise_decoder = decoder(latents, width, 3, blocks, doublings)
+        if options.likelihood == "gaussian":
+            self.error = LocalCovariance()
+        if options.excess_variance:
+            self.amplitude_decoder = decoder(2 * options.code_width, width // 2, 3, blocks, doublings)
+            self.excess = LocalCovariance()
+        self.multiple = max(BLOCK, 2 * options.stride)
 
     def h(
         self, images: torch.Tensor, degraded: bool, generator: torch.Generator | None = None
@@ -191,7 +208,7 @@ class LudVae(nn.Module):
             return gaussian_blur(images, options.blur_size, options.blur_sigma)
         if options.h == "additive_noise":
             sigma = options.noise_degraded if degraded else options.noise_clean
-            noise = torch.randn(images.shape, generator=generator).to(images)
+            noise = parallel.randn(images.shape, generator).to(images)
             return images + sigma * (correlate(noise, options.noise_blur) if options.noise_blur else noise)
         return images
 
@@ -206,19 +223,24 @@ class LudVae(nn.Module):
         return quantiser(z) if self.options.image_latent == "vq" else (z, z.new_zeros(()))
 
     def decode_image(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return D(z), (batch, 3, H, W), and log S(z) of the same shape, or None where the likelihood has no variance."""
+        """Return D(z), (batch, 3, H, W), and the log amplitude of S(z), of the same shape, or None with squared errors."""
         if self.options.likelihood == "mse":
             return self.image_decoder(z).float(), None
         mean, log_variance = self.image_decoder(z).float().chunk(2, 1)
-        return mean, (log_variance + INITIAL_LOG_S).clamp(MIN_LOG_S, 0)
+        return mean, (AMPLITUDE_GAIN * log_variance + INITIAL_LOG_S).clamp(MIN_LOG_S, 0)
 
     def decode_noise(self, z: torch.Tensor, z_n: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return D_n(z, z_n), (batch, 3, H, W), and the logarithm of the excess variance, or None without one."""
-        decoded = self.noise_decoder(torch.cat([z, z_n], 1)).float()
+        """Return D_n(z, z_n), (batch, 3, H, W), and the log amplitude of the excess variance, or None without one."""
         if not self.options.excess_variance:
-            return decoded, None
-        mean, log_excess = decoded.chunk(2, 1)
-        return mean, (log_excess + INITIAL_LOG_EXCESS).clamp(MIN_LOG_S, 0)
+            return self.noise_decoder(torch.cat([z, z_n], 1)).float(), None
+        log_amplitude = self.log_amplitude(z)
+        # What no z_n gives is no noise but an offset between the two halves' contents.
+        noise = self.noise_decoder(z_n).float() - self.noise_decoder(torch.zeros_like(z_n[:1])).float()
+        return from_opponent(torch.exp(0.5 * log_amplitude) * noise), log_amplitude
+
+    def log_amplitude(self, z: torch.Tensor) -> torch.Tensor:
+        """Return the logarithm of the noise's local variance in opponent colours, (batch, 3, H, W), up to its spectrum."""
+        return (AMPLITUDE_GAIN * self.amplitude_decoder(z).float() + INITIAL_LOG_NOISE).clamp(MIN_LOG_S, 0)
 
     def noise_latent(self, degraded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Infer z_n from the degraded image by reparameterisation: both levels at the finer resolution; the summed KL."""
@@ -235,8 +257,8 @@ class LudVae(nn.Module):
         else:
             raw = raw + INITIAL_LOG_VARIANCE
             log_variance = F.logsigmoid(raw)
-            mean = F.batch_norm(mean, None, None, training=True) * torch.exp(0.5 * F.logsigmoid(-raw))
-        sample = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            mean = parallel.standardise(mean) * torch.exp(0.5 * F.logsigmoid(-raw))
+        sample = mean + torch.exp(0.5 * log_variance) * parallel.randn_like(mean)
         return sample, kl_to_standard_normal(mean, log_variance)
 
     def prior_noise_latent(
@@ -273,8 +295,10 @@ class LudVae(nn.Module):
         z_n = self.prior_noise_latent(z, strength, generator)
         noise, log_excess = self.decode_noise(z, z_n)
         if log_excess is not None:
-            white = torch.randn(noise.shape, generator=generator).to(noise)
-            noise = noise + strength.view(-1, 1, 1, 1) * torch.exp(0.5 * log_excess) * white
+            # Means over blocks are the excess variance's: in z_n they are offsets between the two halves' contents.
+            noise = without_means(noise) + strength.view(-1, 1, 1, 1) * self.excess.sample(
+                log_excess, generator
+            )
         image = padded if mode == "difference" else self.decode_image(z)[0]
         return clean, (image + noise)[..., :height, :width]
 
@@ -288,10 +312,13 @@ class LudVae(nn.Module):
         clean_mse = F.mse_loss(image, clean)
         clean_error = (image - clean).detach()
         with torch.set_grad_enabled(options.shared_gradient and torch.is_grad_enabled()):
-            z, commitment_degraded = self.image_latent(self.h(degraded, degraded=True))
+            seen = self.h(degraded, degraded=True)
+            z, commitment_degraded = self.image_latent(seen)
             image, log_s = self.decode_image(z)
-        seen = degraded - image.detach() if options.noise_encoder_sees == "residual" else degraded
-        z_n, kl = self.noise_latent(seen)
+        if self.training and options.excess_variance and options.h == "additive_noise":
+            self.excess.probe((image - degraded).detach(), seen - degraded)
+        residual = options.noise_encoder_sees == "residual"
+        z_n, kl = self.noise_latent(degraded - image.detach() if residual else degraded)
         noise, log_excess = self.decode_noise(z, z_n)
         error = image + noise - degraded
         degraded_mse, kl = error.square().mean(), kl / degraded.numel()
@@ -301,14 +328,33 @@ class LudVae(nn.Module):
         loss = clean_mse + options.commitment * parts["commitment"]
         if clean_log_s is None or log_s is None:
             return {"loss": loss + degraded_mse + options.kl_weight * ramp * kl, **parts}
-        parts["clean_nll"] = gaussian_nll(clean_error, clean_log_s)
-        log_s = log_s.detach()
-        parts["degraded_nll"] = gaussian_nll(
-            error, log_s if log_excess is None else torch.logaddexp(log_s, log_excess)
+        parts["clean_nll"], parts["degraded_nll"] = self._nlls(
+            clean_error, clean_log_s, error, log_s.detach(), log_excess
         )
         return {"loss": loss + NLL_WEIGHT * (parts["clean_nll"] + parts["degraded_nll"] + ramp * kl), **parts}
 
+    def _nlls(
+        self,
+        clean_error: torch.Tensor,
+        clean_log_s: torch.Tensor,
+        error: torch.Tensor,
+        log_s: torch.Tensor,
+        log_excess: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Negative log-likelihoods of both halves' errors; in training the spectra of S and of the excess follow them."""
+        clean_power, power = (to_blocks(to_opponent(half)).square() for half in (clean_error, error))
+        if self.training:
+            self.error.update(clean_power, clean_log_s.detach())
+        log_variance = self.error.log_variance(log_s)
+        if log_excess is not None:
+            if self.training:
+                self.excess.update(power.detach() - log_variance.exp(), log_excess.detach())
+            log_variance = torch.logaddexp(log_variance, self.excess.log_variance(log_excess))
+        return gaussian_nll(clean_power, self.error.log_variance(clean_log_s)), gaussian_nll(
+            power, log_variance
+        )
 
-def gaussian_nll(error: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """Return the mean negative log-likelihood of zero-mean Gaussian errors, without its constant."""
-    return 0.5 * (error.square() * torch.exp(-log_variance) + log_variance).mean()
+
+def gaussian_nll(power: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Return the mean negative log-likelihood of zero-mean Gaussian errors of squares `power`, without its constant."""
+    return 0.5 * (power * torch.exp(-log_variance) + log_variance).mean()

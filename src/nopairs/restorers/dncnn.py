@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopairs.errors import NopairsError
+from nopairs.training import parallel
 
 # As the published weights were trained with; their variances are small enough for torch's 1e-5 to change the result.
 BATCH_NORM_EPS = 1e-4
@@ -19,18 +20,13 @@ class DnCNNOptions:
     """Size of the network: 17 or 20 layers of 64 channels with batch normalisation in the papers.
 
     Short trainings of small networks do without `batch_norm`: the running statistics then lag behind the weights.
-    With `downscale` 2 the layers work on the image's 2x2 sub-images, as in FFDNet (Zhang et al., 2018): a layer then costs a
-    quarter and sees twice as far.
     """
 
     depth: int = 17
     width: int = 64
     batch_norm: bool = True
-    downscale: int = 1
 
     def __post_init__(self) -> None:
-        if self.downscale not in (1, 2, 4):
-            raise NopairsError(f"dncnn: downscale {self.downscale} must be 1, 2 or 4")
         if self.depth < 2 or self.width < 1:
             raise NopairsError(f"dncnn: depth {self.depth} and width {self.width} must be at least 2 and 1")
 
@@ -40,18 +36,17 @@ class DnCNN(nn.Module):
 
     Options = DnCNNOptions
     learned = True
+    multiple = 1
 
     def __init__(self, options: DnCNNOptions) -> None:
         super().__init__()
-        width, scale = options.width, options.downscale
-        channels = 3 * scale**2
-        layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+        width = options.width
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU(inplace=True)]
         for _ in range(options.depth - 2):
-            norm = [nn.BatchNorm2d(width, eps=BATCH_NORM_EPS)] if options.batch_norm else []
+            norm = [parallel.BatchNorm2d(width, eps=BATCH_NORM_EPS)] if options.batch_norm else []
             layers += [nn.Conv2d(width, width, 3, padding=1), *norm, nn.ReLU(inplace=True)]
-        self.model = nn.Sequential(*layers, nn.Conv2d(width, channels, 3, padding=1))
-        self.split, self.join = nn.PixelUnshuffle(scale), nn.PixelShuffle(scale)
-        self.multiple, self.margin = scale, options.depth * scale
+        self.model = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1))
+        self.margin = options.depth
         self._initialise()
 
     def _initialise(self) -> None:
@@ -68,10 +63,7 @@ class DnCNN(nn.Module):
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""
-        height, width = degraded.shape[2:]
-        padded = F.pad(degraded, (0, -width % self.multiple, 0, -height % self.multiple), mode="reflect")
-        noise = self.join(self.model(self.split(padded)))
-        return degraded - noise[..., :height, :width]
+        return degraded - self.model(degraded)
 
     def losses(
         self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
-from nopairs.errors import NopairsError
+from nopairs.errors import NopairsError, one_line
 from nopairs.torch_compat import make_torchvision_importable
 
 # Context around a tile, in pixels, for networks whose receptive field is not known.
@@ -21,24 +24,33 @@ class PretrainedOptions:
 
     weights: str
 
+    def __post_init__(self) -> None:
+        if not Path(self.weights).is_file():
+            raise NopairsError(
+                f"{self.weights}: no such weight file; give a trained model's folder or a weight file"
+            )
+
 
 class Pretrained(nn.Module):
-    """A restorer read from a file; scale 1 and RGB only. The file is read with a restricted unpickler: no code in it runs."""
+    """A restorer read from a file; scale 1 and RGB only. Nothing but tensors is read from it: no code in it runs."""
 
     Options = PretrainedOptions
 
     def __init__(self, options: PretrainedOptions) -> None:
         super().__init__()
         path = Path(options.weights)
-        if not path.is_file():
-            raise NopairsError(f"{path}: no such weight file; give a trained model's folder or a weight file")
+        weights = _read_weights(path)
         make_torchvision_importable()
         import spandrel
 
         try:
-            loaded = spandrel.ModelLoader(device="cpu").load_from_file(path)
-        except Exception as error:  # spandrel and torch raise many kinds for files that are not weights
-            raise NopairsError(f"{path}: not a weight file of a known restorer ({error})") from None
+            loaded = spandrel.ModelLoader(device="cpu").load_from_state_dict(
+                spandrel.canonicalize_state_dict(weights)
+            )
+        except Exception as error:  # spandrel raises many kinds for weights that it does not know
+            raise NopairsError(
+                f"{path}: weights of no restorer that is known ({one_line(error) or type(error).__name__})"
+            ) from None
         if not isinstance(loaded, spandrel.ImageModelDescriptor) or loaded.scale != 1:
             raise NopairsError(
                 f"{path}: {loaded.architecture.name} does not map an image to one of its own size"
@@ -52,3 +64,21 @@ class Pretrained(nn.Module):
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape."""
         return self.model(degraded)
+
+
+def _read_weights(path: Path) -> dict[str, Any]:
+    """Read a state dict: safetensors, or torch's format with nothing in it but tensors and plain containers.
+
+    Raises:
+        NopairsError: the file is neither. A pickle of anything else is refused, not executed.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():  # about pickles, which are refused anyway
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # of many kinds, some of whose messages advise to trust the file
+        raise NopairsError(
+            f"{path}: not a weight file; it must be .safetensors, or a torch file that holds only tensors"
+        ) from None

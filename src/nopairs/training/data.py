@@ -14,6 +14,13 @@ from nopairs.training.options import TrainingOptions
 
 # Share of the synthetic pairs that validates a restorer where the dataset has no real ones, and their largest number.
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 64
+Images = list[tuple[np.ndarray, np.ndarray]]
+
+
+def hold_out(clean: np.ndarray, degraded: np.ndarray) -> Images:
+    """Return the first pairs of tiles, (clean, degraded), that stand in for validation images; none of a single pair."""
+    held = max(1, min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(clean)))) if len(clean) > 1 else 0
+    return list(zip(clean[:held], degraded[:held], strict=True))
 
 
 class UnpairedData:
@@ -50,7 +57,7 @@ class PairedData:
         self,
         clean: np.ndarray,
         degraded: np.ndarray,
-        val: list[tuple[np.ndarray, np.ndarray]],
+        val: Images,
         options: TrainingOptions,
     ) -> None:
         """`clean` and `degraded`: uint8 (tiles, height, width, 3); `val`: (clean, degraded) images, uint8 (H, W, 3)."""
@@ -62,16 +69,14 @@ class PairedData:
         cls,
         clean: np.ndarray,
         degraded: np.ndarray,
-        val: list[tuple[np.ndarray, np.ndarray]],
+        val: Images,
         options: TrainingOptions,
     ) -> PairedData:
         """Train on pairs and validate on `val`, or when that is empty on some of the pairs, held out."""
-        if val or len(clean) < 2:
+        if val:
             return cls(clean, degraded, val, options)
-        held = max(1, min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(clean))))
-        return cls(
-            clean[held:], degraded[held:], list(zip(clean[:held], degraded[:held], strict=True)), options
-        )
+        held = hold_out(clean, degraded)
+        return cls(clean[len(held) :], degraded[len(held) :], held, options)
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Return `clean` and `degraded`, each (batch, 3, crop, crop)."""
@@ -88,7 +93,7 @@ class PairedData:
 
 
 @torch.inference_mode()
-def validation_psnr(network: nn.Module, pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
+def validation_psnr(network: nn.Module, pairs: Images) -> float:
     """Return the mean PSNR (dB, all RGB channels, 8 bits) of `network` on (clean, degraded) images, uint8 (H, W, 3)."""
     device = next(network.parameters(), torch.empty(0)).device
     values = []

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_file, write_csv
+from nopairs.training import parallel
 from nopairs.training.hardware import autocast
 from nopairs.training.options import TrainingOptions
 from nopairs.training.schedule import learning_rate
@@ -36,7 +37,10 @@ class Learner(Protocol):
     """A network that knows what it minimises (besides being an nn.Module)."""
 
     def losses(self, progress: float, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return scalars, `loss` being the one to minimise; runs under autocast. `progress` goes from 0 to 1."""
+        """Return scalars, means over the batch; `loss` is minimised. Runs under autocast; `progress` goes from 0 to 1.
+
+        What is computed over a batch, or drawn for it, goes through `nopairs.training.parallel`: `batch` may be a share of it.
+        """
 
 
 class Data(Protocol):
@@ -80,7 +84,11 @@ class Result:
 
 
 class Trainer:
-    """Trains a network in one folder; the folder holds `log.csv` and, until it is done, `training_state.pt`."""
+    """Trains a network in one folder, which then holds `log.csv` and `training_state.pt`.
+
+    At the end the state shrinks to the weights that were chosen: the same training, started again, is done at once. A cluster's
+    job that restores and measures after it may yet fail, and loses the model. The workflow deletes these states when all is done.
+    """
 
     def __init__(
         self,
@@ -102,6 +110,7 @@ class Trainer:
         self.losses = torch.compile(self.network.losses) if options.compile else self.network.losses
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=options.lr, fused=True)
         self.state = State(fingerprint)
+        self.leads = parallel.rank() == 0
         self._stop = False
 
     def run(self) -> Result:
@@ -115,17 +124,20 @@ class Trainer:
         previous = {name: signal.signal(name, self._ask_to_stop) for name in (signal.SIGTERM, signal.SIGUSR1)}
         started, saved = time.monotonic() - self.state.seconds, time.monotonic()
         try:
-            with Progress(self.folder.name, self.options.steps, self.state.step) as progress:
-                while self.state.step < self.options.steps:
+            with Progress(
+                self.folder.name, self.options.steps, self.state.step, shown=self.leads
+            ) as progress:
+                while self.state.step < self.options.steps and not parallel.anyone(self._stop):
                     losses = self._step()
                     self.state.seconds = time.monotonic() - started
+                    if not self.leads:
+                        continue
                     self._record(losses, progress)
-                    if self._stop:
-                        self._save()
-                        sys.exit(STOPPED)
                     if time.monotonic() - saved > self.options.save_every:
                         self._save()
                         saved = time.monotonic()
+            if self.state.step < self.options.steps:
+                self._stop_here()
         finally:
             for name, handler in previous.items():
                 signal.signal(name, handler)
@@ -134,26 +146,30 @@ class Trainer:
     def _step(self) -> dict[str, torch.Tensor]:
         step, options = self.state.step, self.options
         batch = self.data.batch(np.random.default_rng([self.seed, step]))
-        batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        batch = {
+            key: value.to(self.device, non_blocking=True) for key, value in parallel.share(batch).items()
+        }
         torch.manual_seed(self.seed * 1_000_003 + step)
         self.network.train()
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(options, step)
         with autocast(self.device, options.precision):
             losses = self.losses(step / options.steps, **batch)
+        shown = parallel.mean(losses)
         if (
             self.device.type == "cpu" or step % options.log_every == 0
         ):  # on a GPU reading the loss would stall every step
-            self._refuse_non_finite(losses)
+            self._refuse_non_finite(shown)
         self.optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
+        parallel.average_gradients(self.network.parameters())
         if options.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
         self.optimiser.step()
         if options.ema:
             update_average(self.average, self.network, min(options.ema, (1 + step) / (10 + step)))
         self.state.step = step + 1
-        return losses
+        return shown
 
     def _refuse_non_finite(self, losses: dict[str, torch.Tensor]) -> None:
         values = {name: float(value.detach()) for name, value in losses.items()}
@@ -199,40 +215,54 @@ class Trainer:
     def _ask_to_stop(self, *_: object) -> None:
         self._stop = True
 
+    def _stop_here(self) -> None:
+        if self.leads:
+            self._save()
+            steps = f"step {self.state.step} of {self.options.steps}"
+            told = f"{self.folder}: stopped at {steps} as asked; start again to go on from there"
+            tqdm.write(told, sys.stderr)
+        parallel.wait()
+        sys.exit(STOPPED)
+
     def _save(self) -> None:
         self.state.network, self.state.average = self.network.state_dict(), self.average.state_dict()
         self.state.optimiser = self.optimiser.state_dict()
+        self._write()
+
+    def _write(self) -> None:
         with atomic_file(self.state_file) as temporary:
             torch.save(vars(self.state), temporary)
-        self._write_log()
+        write_csv(self.folder / "log.csv", self.state.log)
 
     def _resume(self) -> None:
         if not self.state_file.exists():
             return
-        saved = State(**torch.load(self.state_file, map_location=self.device, weights_only=True))
-        if saved.fingerprint != self.state.fingerprint:
+        try:
+            saved = torch.load(self.state_file, map_location=self.device, weights_only=True)
+            fingerprint = saved["fingerprint"]
+        except Exception:  # torch raises many kinds for what is not its own file
+            raise NopairsError(
+                f"{self.state_file}: a training state that cannot be read; delete it to train from the first step"
+            ) from None
+        if fingerprint != self.state.fingerprint:
             return
-        self.state = saved
-        self.network.load_state_dict(saved.network)
-        self.average.load_state_dict(saved.average)
-        self.optimiser.load_state_dict(saved.optimiser)
-
-    def _write_log(self) -> None:
-        write_csv(self.folder / "log.csv", self.state.log)
+        self.state = State(**saved)
+        if not self.state.network:  # finished
+            return
+        self.network.load_state_dict(self.state.network)
+        self.average.load_state_dict(self.state.average)
+        self.optimiser.load_state_dict(self.state.optimiser)
 
     def _finish(self) -> Result:
-        self._write_log()
-        weights = self.state.chosen or {
+        state = self.state
+        state.chosen = state.chosen or {
             key: value.detach().cpu() for key, value in self.average.state_dict().items()
         }
-        best = self.state.best if self.state.chosen else None
-        return Result(
-            weights, self.state.step, self.state.best_step or self.state.step, best, self.state.seconds
-        )
-
-    def forget(self) -> None:
-        """Delete the training state; to be called once the weights are saved."""
-        self.state_file.unlink(missing_ok=True)
+        state.network, state.average, state.optimiser = {}, {}, {}
+        if self.leads:
+            self._write()
+        best = state.best if state.best_step else None
+        return Result(state.chosen, state.step, state.best_step or state.step, best, state.seconds)
 
 
 @torch.no_grad()
@@ -246,7 +276,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
 class Progress:
     """A progress bar on a terminal; elsewhere one line a minute."""
 
-    def __init__(self, name: str, total: int, start: int) -> None:
+    def __init__(self, name: str, total: int, start: int, shown: bool = True) -> None:
         terminal = sys.stderr.isatty()
         interval = 0.1 if terminal else 60.0
         self._bar = tqdm(
@@ -260,6 +290,7 @@ class Progress:
             ncols=None if terminal else 100,
             file=_LineWriter() if not terminal else None,
             unit="step",
+            disable=not shown,
         )
 
     def __enter__(self) -> Progress:

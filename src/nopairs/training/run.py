@@ -14,6 +14,7 @@ import yaml
 from nopairs.digest import code_digest, module_file
 from nopairs.files import sha256
 from nopairs.models import make, make_options, save_model
+from nopairs.training import parallel
 from nopairs.training.hardware import pick_device
 from nopairs.training.loop import Data, Trainer
 from nopairs.training.options import TrainingOptions
@@ -33,14 +34,25 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 def train_and_save(
     family: str, args: argparse.Namespace, make_data: Callable[[TrainingOptions], Data]
 ) -> None:
-    """Train the model that `args.entry` describes and save it with its facts into `args.out`."""
-    torch.set_num_threads(args.threads)
+    """Train the model that `args.entry` describes and save it with its facts into `args.out`.
+
+    Under torchrun the processes share each batch, and `args.threads`; the first one saves.
+    """
+    with parallel.joined():
+        _train_and_save(family, args, make_data)
+
+
+def _train_and_save(
+    family: str, args: argparse.Namespace, make_data: Callable[[TrainingOptions], Data]
+) -> None:
+    threads = max(1, args.threads // parallel.size())
+    torch.set_num_threads(threads)
     entry = yaml.safe_load(args.entry)
     options = make_options(TrainingOptions, "training", entry["training"])
     data = make_data(options)
     torch.manual_seed(args.seed)
     network = make(family, entry["kind"], entry.get("options", {}))
-    device = pick_device(args.device)
+    device = parallel.own(pick_device(args.device))
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
     config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()
     # A state that a killed run left is resumed only with equal configuration, data, pairs and code.
@@ -57,6 +69,8 @@ def train_and_save(
         fingerprint=config_hash + data_hash + pairs_hash + code,
     )
     result = trainer.run()
+    if not trainer.leads:
+        return
     facts = {
         "training": entry["training"],
         "parameters": sum(p.numel() for p in network.parameters()),
@@ -65,9 +79,9 @@ def train_and_save(
         "chosen_step": result.best_step,
         "chosen_val": result.best,
         "seconds": round(result.seconds, 1),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {args.threads} threads",
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {threads} threads",
+        "processes": parallel.size(),
         "config_sha256": config_hash,
         "data_sha256": data_hash,
     }
     save_model(args.out, family, entry["kind"], entry.get("options", {}), result.weights, facts)
-    trainer.forget()

@@ -1,0 +1,42 @@
+"""`sources.csv`: a dataset's photographs before preprocessing, one row a photo in a role."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from nopairs.files import atomic_file
+
+# Roles that hold pairs: their photos come twice, as `clean` and as `degraded`, under equal names.
+PAIRED_ROLES = ("pairs", "val", "test")
+
+
+@dataclass(frozen=True)
+class SourcePhoto:
+    """One photograph as found: `side` is clean or degraded, `scale` the size at which preprocessing uses it."""
+
+    path: str
+    role: str
+    side: str
+    photo: str
+    scene: str
+    scale: float
+    sha256: str
+
+
+def write_sources(photos: Iterable[SourcePhoto], path: Path) -> None:
+    """Write `sources.csv`."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(SourcePhoto)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(photo) for photo in photos)
+
+
+def read_sources(path: Path) -> list[SourcePhoto]:
+    """Read `sources.csv`."""
+    with path.open(newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    return [SourcePhoto(**row | {"scale": float(row["scale"])}) for row in rows]

@@ -1,0 +1,197 @@
+"""Datasets on disk: `<folder>/<dataset>/<path>`, fetched from a mirror or from their own addresses, and verified.
+
+A mirror has the same layout, so that any folder of this kind is one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.resources
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import requests
+from tqdm import tqdm
+
+from nopairs.data.download import PATIENCE, Patience, Unavailable, discard, download
+from nopairs.data.entries import RemoteFile
+from nopairs.errors import NopairsError
+from nopairs.files import sha256
+
+MIRROR_VARIABLE = "NOPAIRS_MIRROR"
+
+
+class HashLock:
+    """Hashes of files that were trusted on first use, in the format of `sha256sum`; meant to be kept with an experiment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, str]:
+        """Return name -> sha256; the first line of a name counts."""
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        return {name: digest for digest, name in (line.split("  ", 1) for line in reversed(lines) if line)}
+
+    def record(self, name: str, digest: str) -> None:
+        """Add a file."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.write(f"{digest}  {name}\n")
+
+
+class Store:
+    """A folder of datasets, and how missing files get into it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        lock: Path,
+        mirror: str = "",
+        jobs: int = 4,
+        patience: Patience = PATIENCE,
+    ) -> None:
+        """`mirror` is a folder or base address that is asked first; without one, NOPAIRS_MIRROR is."""
+        self.folder, self.lock, self.jobs, self.patience = folder, HashLock(lock), jobs, patience
+        self.mirror = mirror or os.environ.get(MIRROR_VARIABLE, "")
+        self._stop = threading.Event()
+        self._local = threading.local()
+
+    def path(self, dataset: str, file: RemoteFile) -> Path:
+        """Where a file of a dataset lies."""
+        return self.folder / dataset / file.path
+
+    def present(self, dataset: str, files: Sequence[RemoteFile]) -> list[RemoteFile]:
+        """The files that are there, by name and published size."""
+        sizes = ((file, self.path(dataset, file)) for file in files)
+        return [file for file, path in sizes if path.is_file() and file.size in (None, path.stat().st_size)]
+
+    def fetch(self, dataset: str, files: Sequence[RemoteFile]) -> list[Path]:
+        """Fetch a dataset's files that are not there, verify all, and return their paths.
+
+        Raises:
+            NopairsError: a file has another hash than it should, or cannot be had. What was fetched before stays, and what
+                was begun is gone on with next time.
+        """
+        folder = self.folder / dataset
+        folder.mkdir(parents=True, exist_ok=True)
+        sizes = [file.size for file in files]
+        total = None if None in sizes else sum(filter(None, sizes))
+        self._stop.clear()
+        with (
+            exclusive(
+                folder / "fetch"
+            ),  # two runs, or two splits of one dataset, may want the same files at once
+            tqdm(total=total, unit="B", unit_scale=True, desc=dataset, disable=None) as bar,
+            ThreadPoolExecutor(self.jobs) as pool,
+        ):
+            waiting = [pool.submit(self._have, dataset, file, bar.update) for file in files]
+            try:
+                return [future.result() for future in waiting]
+            except BaseException:
+                self._stop.set()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _have(self, dataset: str, file: RemoteFile, advance: Callable[[int], object]) -> Path:
+        path = self.path(dataset, file)
+        if path.is_file():
+            advance(path.stat().st_size)
+            if self._wrong(dataset, file, path) is None:
+                return path
+            tqdm.write(f"{path}: wrong hash; fetching it again", file=sys.stderr)
+            advance(-path.stat().st_size)
+            path.unlink()
+        part = path.with_name(f".{path.name}.part")
+        part.parent.mkdir(parents=True, exist_ok=True)
+        address = self._get(dataset, file, part, advance)
+        if wrong := self._wrong(dataset, file, part):
+            discard(part)
+            raise NopairsError(f"{dataset}/{file.path} from {address}: {wrong}; nothing of it was kept")
+        if file.hash is None or not file.hash.startswith("sha256"):
+            name = f"{dataset}/{file.path}"
+            if name not in self.lock.read():
+                self.lock.record(name, sha256(part))
+                tqdm.write(
+                    f"{name}: nobody published its sha256; {self.lock.path} has it now", file=sys.stderr
+                )
+        part.replace(path)
+        discard(part)
+        return path
+
+    def _get(self, dataset: str, file: RemoteFile, part: Path, advance: Callable[[int], object]) -> str:
+        """Get a file from the first address that gives it, and return that."""
+        reasons = []
+        for address in (*self._mirror_address(dataset, file), *file.addresses):
+            try:
+                if address.startswith(("http://", "https://")):
+                    download(address, part, self._session(), advance, self.patience, self._stop)
+                else:
+                    _copy(_local_file(address), part, advance)
+                return address
+            except Unavailable as error:
+                reasons.append(str(error))
+            if self._stop.is_set():
+                break
+        raise NopairsError(
+            f"{dataset}/{file.path}: cannot be had ({'; '.join(reasons)}); on a machine with internet, run"
+            f" `nopairs data fetch {dataset} --to FOLDER`, and set {MIRROR_VARIABLE} to that folder"
+        )
+
+    def _mirror_address(self, dataset: str, file: RemoteFile) -> list[str]:
+        if not self.mirror or any(address.startswith("package://") for address in file.addresses):
+            return []
+        if "://" in self.mirror:
+            return [f"{self.mirror.rstrip('/')}/{dataset}/{quote(file.path)}"]
+        return [str(Path(self.mirror) / dataset / file.path)]
+
+    def _wrong(self, dataset: str, file: RemoteFile, path: Path) -> str | None:
+        """What is wrong with a file's hash; None if it is the published one, or the one recorded, or if none is known."""
+        expected = [(file.hash, "the catalogue")] if file.hash else []
+        if recorded := self.lock.read().get(f"{dataset}/{file.path}"):
+            expected.append((f"sha256:{recorded}", str(self.lock.path)))
+        for known, source in expected:
+            algorithm, digest = known.split(":")
+            with path.open("rb") as stream:
+                found = hashlib.file_digest(stream, algorithm).hexdigest()
+            if found != digest:
+                return f"its {algorithm} is {found}, but {source} has {digest}"
+        return None
+
+    def _session(self) -> requests.Session:
+        """One session a thread: they are not made to be shared."""
+        if not hasattr(self._local, "session"):
+            self._local.session = requests.Session()
+        return self._local.session
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock on what will be at `path`, for which other processes wait; it is a hidden file beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name.lstrip('.')}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _local_file(address: str) -> Path:
+    """The file that `package://<package>/<path>` or a path names."""
+    if address.startswith("package://"):
+        package, path = address.removeprefix("package://").split("/", 1)
+        return Path(str(importlib.resources.files(package))) / path
+    return Path(address)
+
+
+def _copy(source: Path, part: Path, advance: Callable[[int], object]) -> None:
+    if not source.is_file():
+        raise Unavailable(f"{source}: no such file")
+    discard(part)
+    shutil.copyfile(source, part)
+    advance(part.stat().st_size)

@@ -1,0 +1,160 @@
+"""Files that appear whole or not at all, also when the disk says no; one writer at a time; what killed processes leave."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nopairs import errors, files
+from nopairs.errors import NopairsError
+
+# Every writer that the workflow has, in a process that may write no more than a few kilobytes a file.
+WRITERS = {
+    "json": "files.write_json(out, list(range(20_000)))",
+    "png": "images.write_png(out, noise[0])",
+    "pairs": "pairs.save_pairs(out, noise, noise)",
+    "weights": "models.save_model(out, 'restorer', 'dncnn', {}, {'a': torch.zeros(100, 100)}, {})",
+    "state": "with files.atomic_file(out) as file: torch.save({'a': torch.zeros(100, 100)}, file)",
+    "table": "with files.atomic_file(out) as file: pd.DataFrame(noise.reshape(-1, 8)).to_csv(file)",
+    "folder": "with files.atomic_folder(out) as folder: (folder / 'a').write_bytes(bytes(20_000))",
+}
+SCRIPT = """
+import argparse, resource, signal, sys
+from pathlib import Path
+import numpy as np, pandas as pd, torch
+from nopairs import errors, files, models
+from nopairs.data import images
+from nopairs.training import pairs
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+noise = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
+def main(args):
+    out = args.where
+    {writer}
+parser = argparse.ArgumentParser(prog="writer")
+parser.add_argument("where", type=Path)
+sys.exit(errors.run(main, parser))
+"""
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_file_that_cannot_be_written_whole_is_not_there_and_the_reason_is_one_sentence(
+    writer: str, tmp_path: Path
+) -> None:
+    script = SCRIPT.replace("{writer}", WRITERS[writer])
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "out")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    lines = done.stderr.strip().splitlines()
+    assert lines[0].startswith("writer: error: ") and "cannot be written: " in lines[0] and len(lines) == 1
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_an_error_of_another_kind_stays_what_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), files.atomic_file(tmp_path / "a.txt"):
+        1 / 0  # noqa: B018
+    with pytest.raises(FileNotFoundError), files.atomic_folder(tmp_path / "a"):
+        (tmp_path / "absent").read_text()
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_old_file_stays_when_its_successor_cannot_be_written(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", 1)
+    with pytest.raises(ValueError), files.atomic_file(tmp_path / "a.json") as temporary:
+        temporary.write_text("half")
+        raise ValueError
+    assert files.read_json(tmp_path / "a.json") == 1 and len(list(tmp_path.iterdir())) == 1
+
+
+HOLDER = """
+import sys, time
+from nopairs.files import atomic_folder, only_writer
+with only_writer(sys.argv[1]), atomic_folder(sys.argv[1]) as folder:
+    (folder / "half").write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_writer_at_a_time_until_it_ends_however_it_ends(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(out)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout and holder.stdout.readline() == "ready\n"
+        with (
+            pytest.raises(NopairsError, match=f"another process is writing it .process {holder.pid} on"),
+            files.only_writer(out),
+        ):
+            pytest.fail("two writers")
+        files.remove_leftovers(tmp_path)
+        assert list(tmp_path.rglob("half"))  # it is still being written
+        holder.kill()
+    with files.only_writer(out):
+        files.remove_leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_leftovers_of_another_machine_stay(tmp_path: Path) -> None:
+    (tmp_path / ".a.elsewhere-1.tmp.png").touch()
+    files.remove_leftovers(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_script_is_the_only_writer_of_its_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def parser() -> argparse.ArgumentParser:
+        parser = argparse.ArgumentParser(prog="script")
+        parser.add_argument("--out", type=Path)
+        return parser
+
+    arguments = ["--out", str(tmp_path / "out")]
+
+    def nested(args: argparse.Namespace) -> int:
+        return errors.run(lambda _: 0, parser(), arguments)
+
+    assert errors.run(nested, parser(), arguments) == 1
+    assert "another process is writing it" in capsys.readouterr().err
+    assert errors.run(lambda _: 0, parser(), arguments) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_messages_are_one_line_and_found_in_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: argparse.Namespace) -> None:
+        raise NopairsError("first\n  second")
+
+    assert errors.run(fail, argparse.ArgumentParser(prog="script"), []) == 1
+    log = tmp_path / "log"
+    log.write_text("step 1\n" + capsys.readouterr().err + "later\n")
+    assert errors.told_in(log) == "first second"
+    log.write_text("step 1\n")
+    assert errors.told_in(log) is None and errors.told_in(tmp_path / "absent") is None
+
+
+def test_interruption_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(_: argparse.Namespace) -> None:
+        raise KeyboardInterrupt
+
+    assert errors.run(interrupt, argparse.ArgumentParser(prog="script"), []) == errors.INTERRUPTED
+    assert capsys.readouterr().err == "script: interrupted\n"
+
+
+def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
+    for content in (b"{", b"\xff\xfe\x00"):
+        (tmp_path / "a.json").write_bytes(content)
+        with pytest.raises(NopairsError, match="not a JSON file"):
+            files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(NopairsError, match="permission denied"):
+        files.check_writable(tmp_path)

@@ -1,0 +1,60 @@
+"""What a cluster would be asked for, seen in dry runs: no Slurm is needed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from large_study import plan, slurm_jobs, study  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("study")
+    return plan(folder, study(folder / "photos", datasets=2, seeds=2))
+
+
+def test_no_short_step_is_a_slurm_job_by_itself(printed: str) -> None:
+    local = set()
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        rules = file.read_text().split("\nrule ")[1:]
+        local |= {rule.split(":")[0] for rule in rules if "localrule: True" in rule}
+    alone = set(re.findall(r"^rule (\w+):", printed, re.MULTILINE))
+    assert alone <= local | {"all"}
+    for name, rules in slurm_jobs(printed):
+        if name == "restorer":
+            assert sorted(rules) == ["fit_restorer", "measure", "restore"]
+        elif name == "classical":
+            assert Counter(rules) == {"fit_restorer": 6, "measure": 6, "restore": 6}
+        elif name == "simple_pairs":
+            assert Counter(rules)["sample_pairs"] == 4
+        elif name == "data":
+            assert "preprocess" in rules
+        else:
+            assert name.startswith("pairs_") and "sample_pairs" in rules
+
+
+def test_a_method_is_one_job(printed: str) -> None:
+    names = Counter(name for name, _ in slurm_jobs(printed))
+    assert names["restorer"] == 2 * 2 * 27  # datasets, seeds, methods that are trained
+    assert names["classical"] == 2 * 2 * 3 / 6
+    assert names["pairs_ludvae0"] == 2 * 2
+
+
+def test_a_training_asks_for_a_gpu_a_process(tmp_path: Path) -> None:
+    config = study(tmp_path / "photos", datasets=1, seeds=1)
+    printed = plan(tmp_path, {**config, "processes": 4})
+    asked: dict[str, set[str]] = {}
+    for job in printed.split("rule ")[1:]:
+        asked.setdefault(job.split(":")[0], set()).update(re.findall(r"\bgpu=(\d)", job))
+    assert asked["train_degradation"] == {"4"}
+    assert asked["fit_restorer"] == {"0", "4"} and asked["restore"] == {
+        "0",
+        "1",
+    }  # the first of each: classical
