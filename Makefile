@@ -1,10 +1,11 @@
 # make demo   set up, run the default experiment on the embedded photos, print where the report is
 # make test   set up, run the tests
+# make benchmarks   set up, measure speed, memory and the workflow's own cost beside a baseline; let nothing else compute
 PYTHON ?= python3
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores all
 
-.PHONY: setup demo test check lock clean
+.PHONY: setup demo test benchmarks check lock clean
 
 setup: .venv/installed
 
@@ -23,10 +24,13 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+benchmarks: setup
+	$(BIN)/python benchmarks/run.py
+
 # What a change must pass beside the tests: style, types, and the workflow's own lint.
 check: setup
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint

@@ -27,7 +27,9 @@ def study(photos: Path, datasets: int, seeds: int) -> dict[str, Any]:
     pair = {}
     for side in ("clean", "degraded"):
         (photos / side).mkdir(parents=True)
-        Image.fromarray(np.full((256, 256, 3), 255 * (side == "clean"), np.uint8)).save(photos / side / "photo.png")
+        Image.fromarray(np.full((256, 256, 3), 255 * (side == "clean"), np.uint8)).save(
+            photos / side / "photo.png"
+        )
         pair[side] = str(photos / side)
     degradations: dict[str, Any] = {
         f"ludvae{k}": {"base": "ludvae", "options": {"kl_ramp": 0.1 * (k + 1)}} for k in range(5)

@@ -9,15 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from nopairs import errors, registry
-from nopairs.data.tiles import to_tensor, to_uint8
-from nopairs.files import atomic_file
-from nopairs.metrics.quality import psnr
+from nopairs.files import write_csv
 from nopairs.models import make, save_model
-from nopairs.training.data import Images, PairedData, hold_out
+from nopairs.training.data import Images, PairedData, hold_out, validation_psnr
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import load_pairs, read_pairs
 from nopairs.training.run import add_training_arguments, train_and_save
@@ -32,8 +29,7 @@ def main(args: argparse.Namespace) -> None:
     if args.stand_in and not val:
         val = hold_out(*load_pairs(args.stand_in))
     options, log = choose_options(entry, val)
-    with atomic_file(args.out / "log.csv") as temporary:
-        log.to_csv(temporary, index=False)
+    write_csv(args.out / "log.csv", log)
     save_model(args.out, "restorer", entry["kind"], options, {}, {"seed": args.seed})
 
 
@@ -42,17 +38,15 @@ def training_data(args: argparse.Namespace, options: TrainingOptions) -> PairedD
     return PairedData.with_validation(clean, degraded, read_pairs(args.dataset / "val"), options)
 
 
-def choose_options(entry: dict[str, Any], val: Images) -> tuple[dict[str, Any], pd.DataFrame]:
+def choose_options(entry: dict[str, Any], val: Images) -> tuple[dict[str, Any], list[dict[str, float]]]:
     """Return the options with the strength of highest mean PSNR on the validation pairs, and what each candidate scored."""
     options = entry.get("options", {})
-    rows = []
+    log = []
     for strength in entry.get("candidates", []):
         restorer = make("restorer", entry["kind"], {**options, "strength": strength})
-        scores = [psnr(clean, to_uint8(restorer(to_tensor(degraded[None])))[0]) for clean, degraded in val]
-        rows.append({"strength": strength, "val_psnr": sum(scores) / len(scores)})
-    log = pd.DataFrame(rows, columns=["strength", "val_psnr"])
-    if rows:
-        options = {**options, "strength": max(rows, key=lambda row: row["val_psnr"])["strength"]}
+        log.append({"strength": strength, "val_psnr": validation_psnr(restorer, val)})
+    if log:
+        options = {**options, "strength": max(log, key=lambda row: row["val_psnr"])["strength"]}
     return options, log
 
 

@@ -1,14 +1,18 @@
-"""Describe the noise of real or synthetic pairs: noise.json, and strips of clean and degraded patches."""
+"""Describe real or synthetic noise on clean images: noise.json, and strips of clean and degraded patches.
+
+The noise is that of a folder of degraded images, or of a degradation model at the strength that was chosen for it.
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from nopairs import errors
 from nopairs.data.images import read_rgb, write_png
-from nopairs.files import atomic_folder, write_json
+from nopairs.files import atomic_folder, read_json, write_json
 from nopairs.metrics.noise import noise_statistics, pick_patches
 
 
@@ -18,22 +22,50 @@ def main(args: argparse.Namespace) -> None:
         raise errors.NopairsError(f"{args.clean}: no PNG in it; name the folder of clean images")
     if args.limit:
         names = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, args.limit).round().astype(int))]
-    clean, degraded = ([read_rgb(folder / name) for name in names] for folder in (args.clean, args.degraded))
+    clean = [read_rgb(args.clean / name) for name in names]
+    degraded = [read_rgb(args.degraded / name) for name in names] if args.degraded else degrade(clean, args)
     statistics = noise_statistics([image / 255 for image in clean], [image / 255 for image in degraded])
-    strips = pick_patches(clean, degraded, args.seed)
+    strips = pick_patches(clean, degraded, args.patch_seed)
     with atomic_folder(args.out) as folder:
         write_json(folder / "noise.json", statistics)
         for name, strip in zip(("clean.png", "degraded.png"), strips, strict=True):
             write_png(folder / name, strip)
 
 
+def degrade(clean: list[np.ndarray], args: argparse.Namespace) -> list[np.ndarray]:
+    """Return the clean images, uint8 (H, W, 3), degraded by the model that the arguments describe."""
+    # Imported here: with torch it takes seconds, which measuring a folder need not spend.
+    import torch
+
+    from nopairs.degradation.sampling import SamplingOptions, sample_pairs
+    from nopairs.models import load_model, make, make_options
+
+    torch.set_num_threads(args.threads)
+    entry = yaml.safe_load(args.entry)
+    options = make_options(SamplingOptions, "sampling", {**entry.get("sampling", {}), "copies": 1})
+    model = (
+        load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
+    )
+    strength = read_json(args.strength)["strength"]
+    return [
+        sample_pairs(model, {"clean": image[None]}, options, strength, seed)[1][0]
+        for seed, image in enumerate(clean, start=1000 * args.seed)
+    ]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clean", type=Path, required=True, help="folder of clean PNGs")
-    parser.add_argument("--degraded", type=Path, required=True, help="folder of degraded PNGs of equal names")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--degraded", type=Path, help="folder of degraded PNGs of equal names")
+    source.add_argument("--entry", help="a degradation's config entry, as YAML or JSON; with --strength")
+    parser.add_argument("--model", type=Path, help="folder of the trained degradation model, if it has one")
+    parser.add_argument("--strength", type=Path, help="strength.json")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampled noise (default: 0)")
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for noise.json, clean.png and degraded.png"
     )
     parser.add_argument("--limit", type=int, help="use at most this many pairs, evenly spread over the names")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of patches (default: 0)")
+    parser.add_argument("--patch-seed", type=int, default=0, help="of the choice of patches (default: 0)")
     sys.exit(errors.run(main, parser))

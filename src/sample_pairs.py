@@ -1,18 +1,31 @@
-"""Sample synthetic pairs of the training tiles from a degradation model, at the strength that was chosen for it."""
+"""Sample synthetic pairs of the training tiles from a degradation model, at the strength that `val` chooses.
+
+Chosen is the candidate range whose pairs train the restorer of highest PSNR; each gets the same short training from the same
+start. Where the dataset has no validation pairs, held-out pairs of
+another degradation (`--stand-in`) take their place, and their tiles are not trained on. Without candidates, or without either,
+the configured strength stands.
+"""
 
 import argparse
+import dataclasses
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
 from nopairs import errors
-from nopairs.degradation.sampling import SamplingOptions, read_sources, sample_pairs
-from nopairs.files import read_json
+from nopairs.degradation.sampling import PairMaker, SamplingOptions, read_sources, sample_pairs
+from nopairs.files import write_json
 from nopairs.models import load_model, make, make_options
+from nopairs.training.data import Images, PairedData, hold_out
 from nopairs.training.hardware import pick_device
-from nopairs.training.pairs import save_pairs
+from nopairs.training.loop import Trainer
+from nopairs.training.options import TrainingOptions
+from nopairs.training.pairs import load_pairs, read_pairs, save_pairs
 
 
 def main(args: argparse.Namespace) -> None:
@@ -21,21 +34,84 @@ def main(args: argparse.Namespace) -> None:
     options = make_options(SamplingOptions, "sampling", entry.get("sampling", {}))
     model = (
         load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
-    )
+    ).to(pick_device(args.device))
     sources = read_sources(args.dataset, entry["kind"], options.mode)
-    strength = read_json(args.strength)["strength"]
-    clean, degraded = sample_pairs(model.to(pick_device(args.device)), sources, options, strength, args.seed)
-    save_pairs(args.out, clean, degraded)
+    scores = score_candidates(model, sources, options, args) if options.candidates else {}
+    chosen = max(scores, key=lambda strength: scores[strength], default=options.strength)
+    val_psnr = {str(list(strength)): score for strength, score in scores.items()}
+    write_json(args.out / "strength.json", {"strength": list(chosen), "val_psnr": val_psnr})
+    save_pairs(args.out, *sample_pairs(model, sources, options, chosen, args.seed))
+
+
+def score_candidates(
+    model: PairMaker, sources: dict[str, np.ndarray], options: SamplingOptions, args: argparse.Namespace
+) -> dict[tuple[float, float], float]:
+    """Return each candidate's validation PSNR (dB); nothing where there are no pairs to validate on."""
+    selection = yaml.safe_load(args.selection)
+    val, held_tiles = read_pairs(args.dataset / "val"), 0
+    if args.stand_in and not val:
+        val, held_tiles = hold_out_tiles(args.stand_in, args.dataset)
+    trained_on = {side: tiles[held_tiles:] for side, tiles in sources.items()}
+    scores = {}
+    for strength in options.candidates if val else ():
+        short = dataclasses.replace(options, strength=strength, copies=selection["copies"])
+        scores[strength] = score(
+            model, trained_on, short, selection, val, pick_device(args.device), args.seed
+        )
+        print(f"strength {list(strength)}: {scores[strength]:.2f} dB on val", flush=True)
+    return scores
+
+
+def hold_out_tiles(pairs: Path, dataset: Path) -> tuple[Images, int]:
+    """Return held-out pairs of a folder, and of how many clean tiles of the dataset (the first ones) they were made."""
+    clean, degraded = load_pairs(pairs)
+    held = hold_out(clean, degraded)
+    copies = len(clean) // len(list((dataset / "clean").rglob("*.png")))
+    return held, -(-len(held) // copies)
+
+
+def score(
+    model: PairMaker,
+    sources: dict[str, np.ndarray],
+    sampling: SamplingOptions,
+    selection: dict[str, Any],
+    val: Images,
+    device: torch.device,
+    seed: int,
+) -> float:
+    """Return the validation PSNR (dB) of a restorer that a short training on pairs sampled so gives."""
+    restorer = selection["entry"]
+    changed = {
+        "steps": selection["steps"],
+        "validate_every": selection["steps"],
+        "warmup": min(50, selection["steps"] // 4),
+    }
+    options = make_options(TrainingOptions, "training", restorer["training"] | changed)
+    clean, degraded = sample_pairs(model, sources, sampling, sampling.strength, seed)
+    torch.manual_seed(seed)
+    network = make("restorer", restorer["kind"], restorer.get("options", {}))
+    with tempfile.TemporaryDirectory() as folder:
+        data = PairedData(clean, degraded, val, options)
+        result = Trainer(network, data, options, Path(folder), seed=seed, device=device, fingerprint="").run()
+    return result.best if result.best is not None else float("nan")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entry", required=True, help="the degradation's config entry, as YAML or JSON")
+    parser.add_argument(
+        "--selection",
+        help="the short training that judges candidates: steps, copies and the restorer's entry",
+    )
     parser.add_argument("--model", type=Path, help="folder of the trained degradation model, if it has one")
-    parser.add_argument("--strength", type=Path, required=True, help="strength.json")
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
+    parser.add_argument(
+        "--stand-in", type=Path, help="pairs of another degradation, for a dataset without `val`"
+    )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    parser.add_argument("--out", type=Path, required=True, help="folder for clean.npy and degraded.npy")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for strength.json, clean.npy and degraded.npy"
+    )
     sys.exit(errors.run(main, parser))

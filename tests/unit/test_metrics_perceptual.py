@@ -3,15 +3,19 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-import lpips
 import numpy as np
 import pytest
 import torch
 from skimage import data
-from torchvision.models import alexnet
 
 from nopairs.errors import NopairsError
 from nopairs.metrics import perceptual
+from nopairs.torch_compat import make_torchvision_importable
+
+make_torchvision_importable()
+
+import lpips  # noqa: E402
+from torchvision import models  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +32,7 @@ def write_fabricated_weights() -> str:
     file = perceptual.weight_file()
     file.parent.mkdir(parents=True)
     torch.manual_seed(0)
-    torch.save(alexnet(weights=None).state_dict(), file)
+    torch.save(models.alexnet(weights=None).state_dict(), file)
     return file.stem.rsplit("-", 1)[1]
 
 
@@ -37,6 +41,12 @@ def test_says_what_is_missing() -> None:
     assert reason is not None and perceptual.weight_file().name in reason
     with pytest.raises(NopairsError, match="not available"):
         perceptual.Lpips()
+
+
+def test_the_files_are_those_of_torchvision() -> None:
+    weights = {"alex": models.AlexNet_Weights.IMAGENET1K_V1, "vgg": models.VGG16_Weights.IMAGENET1K_V1}
+    for net, entry in weights.items():
+        assert perceptual.weight_file(net).name == Path(entry.url).name
 
 
 def test_refuses_other_weights() -> None:

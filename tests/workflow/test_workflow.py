@@ -89,14 +89,13 @@ def test_one_changed_hyper_parameter_reruns_only_what_depends_on_it(run: Path, t
     counts = planned(run, "table_denoising", configs=(TINY, change))
     assert counts == {
         "train_degradation": 1,
-        "choose_strength": 1,
         "sample_pairs": 1,
         "fit_restorer": 1,
         "restore": 1,
         "measure": 1,
         "tabulate": 1,
         "table_denoising": 1,
-        "total": 8,
+        "total": 7,
     }
 
 

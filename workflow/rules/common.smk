@@ -3,6 +3,7 @@ import functools
 import json
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -167,8 +168,9 @@ def is_learned(degradation):
     return learned(registry.DEGRADATIONS, DEGRADATIONS[degradation]["kind"])
 
 
-def by_network(wildcards):
-    return is_learned(wildcards.degradation)
+def with_networks(wildcards):
+    """Whether making a degradation's pairs needs networks: to sample from, or to judge strengths by."""
+    return is_learned(wildcards.degradation) or has_candidates(wildcards.degradation)
 
 
 def has_candidates(degradation):
@@ -226,6 +228,19 @@ def sampling_code(script):
     )
 
 
+def selection_argument(wildcards):
+    """The short training that judges candidates, where there are any."""
+    if not has_candidates(wildcards.degradation):
+        return ""
+    selection = CONFIG["selection"]
+    training = {
+        "steps": selection["steps"],
+        "copies": selection["copies"],
+        "entry": RESTORERS[selection["restorer"]],
+    }
+    return f"--selection {shlex.quote(json.dumps(training))}"
+
+
 def model_argument(wildcards, input):
     return f"--model {Path(input.model).parent}" if input.model else ""
 
@@ -249,14 +264,6 @@ def fit_arguments(wildcards, input):
 
 
 # evaluation.smk
-def degraded_folder(wildcards):
-    if wildcards.source == "real":
-        return f"results/data/{wildcards.dataset}/index.csv"
-    return (
-        f"results/degraded/{wildcards.dataset}/{wildcards.source}/seed{wildcards.seed}"
-    )
-
-
 def table_metrics(wildcards):
     table = CONFIG["tables"][wildcards.table]
     return expand(

@@ -52,58 +52,22 @@ rule measure:
         " --out-images {output.images} --out-set {output.set} 2>&1 | tee {log}"
 
 
-# The noise of a degradation on the test photos, beside the real one: measured only, nothing is chosen by it.
-rule degrade:
+rule measure_real_noise:
     input:
-        index="results/data/{dataset}/index.csv",
-        model=trained_model,
-        strength="results/pairs/{dataset}/{degradation}/seed{seed}/strength.json",
-    output:
-        directory("results/degraded/{dataset}/{degradation}/seed{seed}"),
-    log:
-        "results/logs/degrade/{dataset}/{degradation}/seed{seed}.log",
-    benchmark:
-        "results/benchmarks/degrade/{dataset}/{degradation}/seed{seed}.tsv"
-    group:
-        lambda wildcards: pairs_group(wildcards.degradation)
-    conda:
-        "../../envs/nopairs.yaml"
-    threads: CONFIG["threads"]
-    resources:
-        mem_mb=more(8000),
-        runtime=more(30),
-    params:
-        python=PYTHON,
-        entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
-        model=model_argument,
-        code=sampling_code("degrade.py"),
-    shell:
-        "{params.python}/degrade.py --entry {params.entry:q} {params.model} --strength {input.strength}"
-        " --images results/data/{wildcards.dataset}/test/clean --seed {wildcards.seed} --threads {threads}"
-        " --out {output} 2>&1 | tee {log}"
-
-
-rule measure_noise:
-    input:
-        index="results/data/{dataset}/index.csv",
-        degraded=degraded_folder,
+        "results/data/{dataset}/index.csv",
     output:
         multiext(
-            "results/noise/{dataset}/{source}/seed{seed}/",
+            "results/noise/{dataset}/real/seed{seed}/",
             "noise.json",
             "clean.png",
             "degraded.png",
         ),
     log:
-        "results/logs/measure_noise/{dataset}/{source}/seed{seed}.log",
+        "results/logs/measure_real_noise/{dataset}/seed{seed}.log",
     benchmark:
-        "results/benchmarks/measure_noise/{dataset}/{source}/seed{seed}.tsv"
-    wildcard_constraints:
-        source=any_of(["real", *DEGRADATIONS]),
+        "results/benchmarks/measure_real_noise/{dataset}/seed{seed}.tsv"
     group:
-        lambda wildcards: (
-            "data" if wildcards.source == "real" else pairs_group(wildcards.source)
-        )
+        "data"
     conda:
         "../../envs/nopairs.yaml"
     resources:
@@ -112,14 +76,46 @@ rule measure_noise:
     params:
         python=PYTHON,
         code=code("measure_noise.py"),
-        degraded=lambda wildcards, input: (
-            f"results/data/{wildcards.dataset}/test/degraded"
-            if wildcards.source == "real"
-            else input.degraded
-        ),
+        test="results/data/{dataset}/test",
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
-        "{params.python}/measure_noise.py --clean results/data/{wildcards.dataset}/test/clean --degraded {params.degraded}"
+        "{params.python}/measure_noise.py --clean {params.test}/clean --degraded {params.test}/degraded"
+        " --out {params.folder} 2>&1 | tee {log}"
+
+
+# The noise of a degradation on the test photos, beside the real one: measured only, nothing is chosen by it.
+rule measure_noise:
+    input:
+        index="results/data/{dataset}/index.csv",
+        model=trained_model,
+        strength="results/pairs/{dataset}/{degradation}/seed{seed}/strength.json",
+    output:
+        multiext(
+            "results/noise/{dataset}/{degradation}/seed{seed}/",
+            "noise.json",
+            "clean.png",
+            "degraded.png",
+        ),
+    log:
+        "results/logs/measure_noise/{dataset}/{degradation}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/measure_noise/{dataset}/{degradation}/seed{seed}.tsv"
+    group:
+        lambda wildcards: pairs_group(wildcards.degradation)
+    conda:
+        "../../envs/nopairs.yaml"
+    resources:
+        mem_mb=more(8000),
+        runtime=more(30),
+    params:
+        python=PYTHON,
+        entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
+        model=model_argument,
+        code=sampling_code("measure_noise.py"),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+    shell:
+        "{params.python}/measure_noise.py --entry {params.entry:q} {params.model} --strength {input.strength}"
+        " --clean results/data/{wildcards.dataset}/test/clean --seed {wildcards.seed} --threads {threads}"
         " --out {params.folder} 2>&1 | tee {log}"
 
 

@@ -56,7 +56,8 @@ rule restore:
         method_group
     conda:
         "../../envs/nopairs.yaml"
-    threads: CONFIG["threads"]
+    # Classical restorers have one thread only.
+    threads: lambda wildcards: CONFIG["threads"] if is_network(wildcards) else 1
     resources:
         mem_mb=more(8000, 4000, is_network),
         runtime=more(30),

@@ -95,7 +95,7 @@ class PairedData:
 @torch.inference_mode()
 def validation_psnr(network: nn.Module, pairs: Images) -> float:
     """Return the mean PSNR (dB, all RGB channels, 8 bits) of `network` on (clean, degraded) images, uint8 (H, W, 3)."""
-    device = next(network.parameters()).device
+    device = next(network.parameters(), torch.empty(0)).device
     values = []
     for clean, degraded in pairs:
         restored = to_uint8(network(to_tensor(degraded[None]).to(device)))[0]

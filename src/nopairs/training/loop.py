@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from nopairs.errors import NopairsError
-from nopairs.files import atomic_file
+from nopairs.files import atomic_file, write_csv
 from nopairs.training import parallel
 from nopairs.training.hardware import autocast
 from nopairs.training.options import TrainingOptions
@@ -233,8 +232,7 @@ class Trainer:
     def _write(self) -> None:
         with atomic_file(self.state_file) as temporary:
             torch.save(vars(self.state), temporary)
-        with atomic_file(self.folder / "log.csv") as temporary:
-            pd.DataFrame(self.state.log).to_csv(temporary, index=False)
+        write_csv(self.folder / "log.csv", self.state.log)
 
     def _resume(self) -> None:
         if not self.state_file.exists():
