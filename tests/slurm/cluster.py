@@ -138,7 +138,7 @@ class Cluster:
         self.wait_until(lambda: (self.folder / "munge.socket").exists(), 20)
         self._run("slurmctld", "-D", "-f", str(self.folder / "slurm.conf"))
         self._run("slurmd", "-D", "-f", str(self.folder / "slurm.conf"))
-        self.wait_until(lambda: "idle" in self.ask("sinfo", "--noheader", "--format=%T"), 60)
+        self.wait_until(lambda: "idle" in self.ask("sinfo", "--noheader", "--format=%T"), 120)
 
     def _run(self, program: str, *arguments: str) -> None:
         with (self.folder / f"{program}.out").open("wb") as log:

@@ -22,6 +22,8 @@ import torch
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
+# Seconds after which something must have gone wrong, on a busy machine too.
+PATIENCE = 1800
 WANTED = os.environ.get("NOPAIRS_TEST_SLURM") == "1"
 # The tiny experiment, with a training that lasts long enough to be interrupted.
 LONGER = "degradations: {ludvae: {training: {steps: 600, save_every: 0.5, log_every: 50}}}\n"
@@ -92,13 +94,13 @@ def run(cluster: slurm.Cluster, checkout: Path) -> Run:
         process = subprocess.Popen(arguments, cwd=checkout, env=cluster.environment, stdout=out, stderr=out)
     try:
         state = checkout / "results/models/photos/ludvae/seed0/training_state.pt"
-        cluster.wait_until(state.exists, 600)
+        cluster.wait_until(state.exists, PATIENCE)
         (training,) = running(cluster, "pairs_ludvae")
         cluster.ask("scancel", training)
         cluster.wait_until(lambda: training not in cluster.jobs(), 60)
         saved_step = torch.load(state, weights_only=True)["step"]
 
-        cluster.wait_until(lambda: running(cluster, "restorer"), 600)
+        cluster.wait_until(lambda: running(cluster, "restorer"), PATIENCE)
         (restoring, *_) = running(cluster, "restorer")
         cluster.ask("scontrol", "requeue", restoring)
         requeued = cluster.ask("scontrol", "show", "job", restoring)
@@ -106,7 +108,7 @@ def run(cluster: slurm.Cluster, checkout: Path) -> Run:
         undisturbed = checkout / "undisturbed"
         local = command("--cores", "2", "--directory", str(undisturbed), "table_denoising")
         subprocess.run(local, cwd=checkout, capture_output=True, check=True)
-        process.wait(1200)
+        process.wait(PATIENCE)
     finally:
         process.kill()
     return Run((checkout / "slurm.out").read_text(), checkout, undisturbed, saved_step, requeued)
@@ -151,8 +153,8 @@ def test_two_processes_get_two_gpus(run: Run, cluster: slurm.Cluster) -> None:
     with (run.folder / "two.out").open("w") as out:
         process = subprocess.Popen(arguments, cwd=run.folder, env=cluster.environment, stdout=out, stderr=out)
         asked = lambda: cluster.ask("squeue", "--noheader", "--Format=tres-per-job:40")  # noqa: E731
-        cluster.wait_until(lambda: asked() or process.poll() is not None, 120)
+        cluster.wait_until(lambda: asked() or process.poll() is not None, PATIENCE)
         assert "gpu:2" in asked(), (run.folder / "two.out").read_text()
-        assert process.wait(600) == 0, (run.folder / "two.out").read_text()
+        assert process.wait(PATIENCE) == 0, (run.folder / "two.out").read_text()
     assert json.loads((folder / "model.json").read_text())["processes"] == 2
     assert pd.read_csv(folder / "log.csv").loss.tolist() == pytest.approx(by_one.tolist(), rel=0.05, abs=5e-4)
