@@ -29,12 +29,14 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", required=True, help="name of the table")
-    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--dataset", required=True, help="how the table calls it")
     parser.add_argument("--methods", nargs="+", required=True, help="rows, in this order")
     parser.add_argument(
         "--rivals", nargs="*", default=[], help="methods whose best one the others are compared with"
     )
-    parser.add_argument("--metrics-dir", type=Path, required=True, help="results/metrics/<dataset>")
+    parser.add_argument(
+        "--metrics-dir", type=Path, nargs="+", required=True, help="results/metrics/<dataset> of each dataset"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
     parser.add_argument("--metrics", nargs="+", required=True, help="columns, in this order")
     parser.add_argument("--published", type=Path, help="CSV of published values")

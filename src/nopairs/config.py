@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -247,26 +248,28 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
 
 
 def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the dataset, and leave out what the dataset cannot have."""
+    """Fill in the datasets, and leave out what one of them cannot have. A table over several is called by all their names."""
     table = {"dataset": config["dataset"], "rivals": [], "in_all": True, **table}
-    dataset = table["dataset"]
-    if dataset not in config["datasets"]:
-        raise NopairsError(
-            f"config: tables: {name}: dataset {dataset!r}: {registry.suggest(dataset, config['datasets'])}"
-        )
-    if not {"degraded", "test"} & set(config["datasets"][dataset]["roles"]):
-        raise NopairsError(
-            f"config: tables: {name}: dataset {dataset!r} has clean images only; a table needs degraded ones"
-        )
+    datasets = [table["dataset"]] if isinstance(table["dataset"], str) else table["dataset"]
+    table |= {"dataset": ", ".join(datasets), "datasets": datasets}
+    for dataset in datasets:
+        if dataset not in config["datasets"]:
+            raise NopairsError(
+                f"config: tables: {name}: dataset {dataset!r}: {registry.suggest(dataset, config['datasets'])}"
+            )
+        if not {"degraded", "test"} & set(config["datasets"][dataset]["roles"]):
+            raise NopairsError(
+                f"config: tables: {name}: dataset {dataset!r} has clean images only; a table needs degraded ones"
+            )
     methods = [parse_method(config, method) for method in table["methods"]]
-    methods = [method for method in methods if _possible(config, dataset, method)]
-    for method in methods:
+    methods = [method for method in methods if all(_possible(config, one, method) for one in datasets)]
+    for method, dataset in itertools.product(methods, datasets):
         _check_crops(config, dataset, method)
     table["methods"] = [method.name for method in methods]
     table["rivals"] = [rival for rival in table["rivals"] if rival in table["methods"]]
-    if not has_role(config, dataset, "test"):
+    if not all(has_role(config, dataset, "test") for dataset in datasets):
         table["metrics"] = [metric for metric in table["metrics"] if metric not in NEED_TRUTH]
-    if not has_role(config, dataset, "clean"):  # NIQE is fitted on them
+    if not all(has_role(config, dataset, "clean") for dataset in datasets):  # NIQE is fitted on them
         table["metrics"] = [metric for metric in table["metrics"] if metric != "niqe"]
     return table
 

@@ -111,6 +111,16 @@ def test_a_dataset_of_the_catalogue_knows_its_roles_and_tile() -> None:
     assert resolved["tables"]["denoising"]["methods"] == resolve()["tables"]["denoising"]["methods"]
 
 
+def test_a_table_over_several_datasets_has_what_all_of_them_have() -> None:
+    datasets = {"a": {"source": "polyu"}, "b": {"source": "polyu", "split": 1}, "c": {"source": "cc15"}}
+    resolved = resolve({"dataset": ["a", "b"], "datasets": datasets})["tables"]["denoising"]
+    assert resolved["datasets"] == ["a", "b"] and resolved["dataset"] == "a, b"
+    assert "supervised+dncnn" in resolved["methods"]
+    assert resolve({"dataset": "a", "datasets": datasets})["tables"]["denoising"]["datasets"] == ["a"]
+    mixed = {"datasets": datasets, "tables": {"denoising": {"dataset": ["a", "c"]}}}
+    assert resolve(mixed)["tables"]["denoising"]["methods"] == ["input"]
+
+
 def test_a_dataset_with_nothing_to_train_on_keeps_what_needs_no_training() -> None:
     table = resolve({"dataset": "x", "datasets": {"x": {"source": "cc15"}}})["tables"]["denoising"]
     assert table["methods"] == ["input"] and table["metrics"] == ["psnr", "ssim", "lpips", "swd"]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -96,6 +97,25 @@ def test_set_wide_measures_have_no_interval(metrics: Path) -> None:
     row = cell(make_table(metrics), "ludvae+dncnn", "swd")
     assert (row["mean"], row["std"], row["n"], row["seeds"]) == (18.5, 2, 12, 2)
     assert row.difference == 18.5 - 20 and np.isnan([row.ci_low, row.difference_low]).all()
+
+
+def test_several_datasets_make_one_table(metrics: Path) -> None:
+    """Their images are taken together, also where two have one name; measures of a set are averaged."""
+    other = metrics.with_name("other")
+    shutil.copytree(metrics, other)
+    for path in other.rglob("images.csv"):
+        images = pd.read_csv(path, keep_default_na=False)
+        images.assign(psnr=images.psnr + 1, scene="g").head(6).to_csv(path, index=False)
+    for path in other.rglob("set.csv"):
+        path.write_text(path.read_text().replace("2.0,12.0", "4.0,6.0"))
+    csv = make_table(metrics, "--metrics-dir", str(metrics), str(other))
+    row = cell(csv, "bm3d", "psnr")
+    values = pd.read_csv(metrics / "bm3d/seed0/images.csv").psnr
+    assert row["mean"] == pytest.approx(np.mean([*values, *(values[:6] + 1)])) and row["n"] == 18
+    assert cell(csv, "ludvae+dncnn", "psnr").difference_low < cell(csv, "ludvae+dncnn", "psnr").difference
+    whole = cell(csv, "bm3d", "swd")
+    assert (whole["mean"], whole["std"], whole["n"]) == (20, 3, 18)
+    assert cell(csv, "bm3d", "lpips").note == LPIPS_NOTE
 
 
 def test_a_missing_value_has_its_reason(metrics: Path) -> None:

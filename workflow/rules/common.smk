@@ -51,12 +51,15 @@ METHODS = sorted(
 SEEDS = CONFIG["seeds"]
 # How many there are is not known where jobs go to a cluster.
 ALL_CORES = workflow.resource_settings.cores or CONFIG["threads"]
-REPORTED = sorted({CONFIG["tables"][table]["dataset"] for table in TABLES_IN_ALL})
+# Figures show the first dataset of a table that is over several.
+REPORTED = sorted({CONFIG["tables"][table]["datasets"][0] for table in TABLES_IN_ALL})
 # What can be checked before any job starts; the jobs' own Snakemake processes need not do it again.
 if workflow.exec_mode == ExecMode.DEFAULT:
     for folder in filter(os.path.isdir, (".", ".snakemake", "results")):
         insist(check_writable, folder)
-    for dataset in {table["dataset"] for table in CONFIG["tables"].values()}:
+    for dataset in {
+        name for table in CONFIG["tables"].values() for name in table["datasets"]
+    }:
         insist(check_folders, DATASETS[dataset])
 
 
@@ -268,7 +271,7 @@ def table_metrics(wildcards):
     table = CONFIG["tables"][wildcards.table]
     return expand(
         "results/metrics/{dataset}/{method}/seed{seed}/{file}.csv",
-        dataset=table["dataset"],
+        dataset=table["datasets"],
         method=table["methods"],
         seed=SEEDS,
         file=["images", "set"],
@@ -287,7 +290,7 @@ def table_arguments(wildcards):
     ]
     words += [
         "--metrics-dir",
-        f"results/metrics/{table['dataset']}",
+        *(f"results/metrics/{dataset}" for dataset in table["datasets"]),
         "--seeds",
         *map(str, SEEDS),
     ]
@@ -309,7 +312,7 @@ def reported_methods(dataset):
         dict.fromkeys(
             method
             for table in tables
-            if table["dataset"] == dataset
+            if table["datasets"][0] == dataset
             for method in table["methods"]
         )
     )

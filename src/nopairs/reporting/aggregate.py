@@ -52,22 +52,42 @@ class Measured:
         return str(first.loc[metric, "note"]) if metric in first.index else ""
 
 
-def read_measured(metrics_dir: Path, method: str, seeds: Sequence[int]) -> Measured:
+def read_measured(metrics_dirs: Sequence[Path], method: str, seeds: Sequence[int]) -> Measured:
     """Read a method's measures, for those of `seeds` that it was run with (classical methods have one).
 
+    Images of several datasets are taken together; measures of a whole set are averaged over the datasets.
+
     Raises:
-        NopairsError: there is none.
+        NopairsError: a dataset has none, or they were run with different seeds.
     """
-    folders = {seed: metrics_dir / method / f"seed{seed}" for seed in seeds}
-    folders = {seed: folder for seed, folder in folders.items() if (folder / "images.csv").is_file()}
-    if not folders:
-        raise NopairsError(
-            f"{metrics_dir / method}: no images.csv for any of the seeds {list(seeds)}; run measure.py first"
-        )
+    found = {}
+    for metrics_dir in metrics_dirs:
+        folders = {seed: metrics_dir / method / f"seed{seed}" for seed in seeds}
+        found[metrics_dir] = {
+            seed: folder for seed, folder in folders.items() if (folder / "images.csv").is_file()
+        }
+        if found[metrics_dir].keys() != found[metrics_dirs[0]].keys() or not found[metrics_dir]:
+            raise NopairsError(
+                f"{metrics_dir / method}: no images.csv for some of the seeds {list(seeds)}; run measure.py first"
+            )
     return Measured(
-        {seed: _read(folder / "images.csv", "image", ["scene"]) for seed, folder in folders.items()},
-        {seed: _read(folder / "set.csv", "metric", ["note"]) for seed, folder in folders.items()},
+        {seed: _images([found[one][seed] for one in metrics_dirs]) for seed in found[metrics_dirs[0]]},
+        {seed: _sets([found[one][seed] for one in metrics_dirs]) for seed in found[metrics_dirs[0]]},
     )
+
+
+def _images(folders: Sequence[Path]) -> pd.DataFrame:
+    frames = (_read(folder / "images.csv", "image", ["scene"]) for folder in folders)
+    # Numbered, since an image can be in the tests of two splits.
+    return pd.concat([frame.rename(index=f"{k}/{{}}".format) for k, frame in enumerate(frames)])
+
+
+def _sets(folders: Sequence[Path]) -> pd.DataFrame:
+    frames = [_read(folder / "set.csv", "metric", ["note"]) for folder in folders]
+    if len(frames) == 1:
+        return frames[0]
+    numbers = sum(frame.drop(columns="note") for frame in frames)
+    return (numbers / len(frames)).assign(n=numbers["n"], note=frames[0]["note"])
 
 
 def _read(path: Path, index: str, text: Sequence[str]) -> pd.DataFrame:
