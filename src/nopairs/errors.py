@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 MARK = ": error: "
@@ -24,10 +24,14 @@ def run(
 ) -> int:
     """Parse `argv`, call `main` and return the exit status; a `NopairsError` or `OSError` becomes one line on stderr.
 
-    Adds the option ``--debug``, which lets the traceback through. A script that has an option ``--out`` is the only
-    writer of it while it runs.
+    Adds the option ``--debug``, also to the parser's commands, which lets the traceback through. A script that has an option
+    ``--out`` is the only writer of it while it runs.
     """
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    for one in _with_commands(parser):
+        one.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
+        )
+    parser.set_defaults(debug=False)
     args = parser.parse_args(argv)
     try:
         with _only_writer(args):
@@ -42,6 +46,14 @@ def run(
             raise
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _with_commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _with_commands(command)
 
 
 def one_line(error: Exception) -> str:

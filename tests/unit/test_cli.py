@@ -225,6 +225,12 @@ def test_user_errors_are_one_line(
     assert message in error and error.startswith("nopairs: error:") and "\n" not in error
 
 
+@pytest.mark.parametrize("place", ["--debug data fetch nowhere", "data fetch nowhere --debug"])
+def test_debug_shows_the_traceback_wherever_it_stands(place: str) -> None:
+    with pytest.raises(NopairsError, match="nowhere"):
+        cli.main(place.split())
+
+
 @pytest.mark.parametrize(
     "argv", [[], ["restore"], ["restore", "x", "-o", "y"], ["restore", "x", "--model", "m"], ["sharpen"]]
 )
