@@ -32,9 +32,11 @@ def make_options(options_class: Any, kind: str, options: dict[str, Any]) -> Any:
     for name in options:
         if name not in known:
             raise NopairsError(f"{kind}: unknown option {name!r}; {registry.suggest(name, known)}")
-    return options_class(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
-    )
+    return options_class(**{name: _tuples(value) for name, value in options.items()})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def save_model(
