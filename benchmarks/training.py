@@ -56,7 +56,7 @@ def write_tiles(dataset: Path) -> None:
 def compare(family: str, kind: str, entry: dict[str, Any], dataset: Path) -> list[Row]:
     """Time our step and the plain one in turns, so that whatever else the machine does meets both."""
     options = make_options(TrainingOptions, "training", entry["training"])
-    source = UnpairedData(dataset, options)
+    source = UnpairedData(dataset, ("clean", "degraded"), [], options)
     batches: Data = (
         source if family == "degradation" else PairedData(source.clean, source.degraded, [], options)
     )

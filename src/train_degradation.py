@@ -1,16 +1,20 @@
-"""Train a degradation model from a dataset's unpaired clean and degraded tiles."""
+"""Train a degradation model from a dataset's unpaired clean and degraded tiles, or where its options say so from the real pairs."""
 
 import argparse
 import sys
 from pathlib import Path
 
+import yaml
+
 from nopairs import errors
-from nopairs.training.data import UnpairedData
+from nopairs.models import training_roles
+from nopairs.training.data import dataset_data
 from nopairs.training.run import add_training_arguments, train_and_save
 
 
 def main(args: argparse.Namespace) -> None:
-    train_and_save("degradation", args, lambda options: UnpairedData(args.dataset, options))
+    roles = training_roles("degradation", yaml.safe_load(args.entry))
+    train_and_save("degradation", args, lambda options: dataset_data(args.dataset, roles, [], options))
 
 
 if __name__ == "__main__":

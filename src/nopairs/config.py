@@ -19,7 +19,7 @@ from nopairs.data.photos import PAIRED_ROLES
 from nopairs.degradation.sampling import SamplingOptions
 from nopairs.errors import NopairsError
 from nopairs.metrics.names import NEED_TRUTH
-from nopairs.models import make_options
+from nopairs.models import make_options, training_roles
 from nopairs.training.options import TrainingOptions
 
 # Keys of a user's own photos; a dataset of the catalogue knows its roles itself.
@@ -231,6 +231,7 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
         "photos": OWN_PHOTOS if entry.name == entries.FOLDER else (),
         "files": ("only",) if entry.files else (),
         "split": ("split", "selection") if entry.split else (),
+        "pairs": ("pairs_from",) if set(entries.TRAINING_SCENES) <= set(entry.split) else (),
         "camera": ("camera",) if entry.camera else (),
         "own": ("folder",) if entry.own else (),
     }
@@ -309,5 +310,6 @@ def _can_sample(config: dict[str, Any], dataset: str, degradation: dict[str, Any
     """Whether a dataset has what a degradation learns and makes its pairs from."""
     if degradation["kind"] == "real_pairs":
         return has_role(config, dataset, "pairs")
-    learned = getattr(registry.find(registry.DEGRADATIONS, degradation["kind"]), "learned", False)
-    return all(has_role(config, dataset, role) for role in (("clean", "degraded") if learned else ("clean",)))
+    learned_from = training_roles("degradation", config["degradations"][degradation["model"]])
+    source = "clean" if samples_from_clean(degradation) else "degraded"
+    return all(has_role(config, dataset, role) for role in (*learned_from, source))

@@ -39,6 +39,17 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
+def training_roles(family: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    """Return the roles of a dataset that a method learns from by itself, for its entry in the configuration.
+
+    None for one that learns nothing, and for a restorer that learns from a degradation's pairs.
+    """
+    made = registry.find(FAMILIES[family], entry["kind"])
+    if not getattr(made, "learned", False):
+        return ()
+    return getattr(make_options(made.Options, entry["kind"], entry.get("options", {})), "roles", ())
+
+
 def save_model(
     folder: Path,
     family: str,

@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,11 +32,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = {"bsd68": "bsd/BSD68", "train400": "bsd/Train400"}
 
 
-def photos(
-    entry: Entry, names: Iterable[str], split: int = 0, selection: str = "held_out"
-) -> list[SourcePhoto]:
+def photos(entry: Entry, names: Iterable[str], split: int = 0, **choices: Any) -> list[SourcePhoto]:
     """What the entry makes of files of these names; none is opened."""
-    return catalogued_photos(entry, {name: Path(name) for name in names}, split, selection)
+    return catalogued_photos(entry, {name: Path(name) for name in names}, split, **choices)
 
 
 def named(found: Iterable[SourcePhoto], role: str, side: str) -> set[str]:
@@ -76,13 +75,18 @@ POLYU = [file.path for file in entries.load("polyu").files]
 @pytest.mark.parametrize("split", range(6))
 def test_polyu_trains_chooses_and_measures_on_disjoint_subjects(split: int) -> None:
     found = photos(entries.load("polyu"), POLYU, split)
-    groups = [scenes(found, *roles) for roles in (["clean", "pairs"], ["degraded"], ["val"], ["test"])]
+    groups = [scenes(found, role) for role in ("clean", "degraded", "val", "test")]
     assert [len(group) for group in groups] == [7, 8, 3, 5]
     assert len(set.union(*groups)) == 23  # the sum: no subject is in two
     for role in ("pairs", "val", "test"):
         assert named(found, role, "clean") == named(found, role, "degraded") != set()
-    assert named(found, "clean", "clean") == named(found, "pairs", "clean")
+    # Of each unpaired half one side is seen; real pairs have both sides of both.
     assert not named(found, "degraded", "clean") and not named(found, "clean", "degraded")
+    halves = named(found, "clean", "clean"), named(found, "degraded", "degraded")
+    assert named(found, "pairs", "clean") == set.union(*halves)
+    for half, names in zip(("clean", "degraded"), halves, strict=True):
+        chosen = photos(entries.load("polyu"), POLYU, split, pairs_from=[half])
+        assert named(chosen, "pairs", "clean") == named(chosen, "pairs", "degraded") == names
 
 
 def test_a_subject_of_polyu_stays_together_across_cameras_settings_and_spellings() -> None:

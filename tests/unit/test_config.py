@@ -61,6 +61,11 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"datasets": {"mine": {"clean": "a"}}}, "no `degraded:`"),
         ({"datasets": {"x": {"source": "poliu"}}}, "did you mean 'polyu'"),
         ({"datasets": {"x": {"source": "polyu", "splt": 1}}}, "did you mean 'split'"),
+        ({"datasets": {"x": {"source": "polyu", "pairs_from": ["val"]}}}, "pairs_from"),
+        (
+            {"datasets": {"x": {"source": "sidd", "pairs_from": ["clean"]}}},
+            "`pairs_from:` does not belong to source 'sidd'",
+        ),
         ({"datasets": {"x": {"source": "cc15", "split": 1}}}, "`split:` does not belong to source 'cc15'"),
         (
             {"datasets": {"x": {"source": "polyu", "camera": {}}}},
@@ -101,6 +106,15 @@ def test_a_dataset_without_pairs_loses_what_needs_them() -> None:
     assert "ludvae+dncnn" in table["methods"] and "input" in table["methods"]
     assert "awgn_tuned+dncnn" in table["methods"] and "supervised+dncnn" not in table["methods"]
     assert table["metrics"] == ["swd", "niqe"]
+
+
+def test_what_is_learned_from_pairs_is_left_out_where_there_are_none() -> None:
+    paired = {"base": "ludvae", "options": {"learn_from": "pairs", "h": "identity"}}
+    table = {"methods": ["ludvae+dncnn", "ludvae_pairs+dncnn"]}
+    change = {"degradations": {"ludvae_pairs": paired}, "tables": {"denoising": table}}
+    assert resolve(change)["tables"]["denoising"]["methods"] == table["methods"]
+    own = change | {"dataset": "mine", "datasets": {"mine": {"clean": "a", "degraded": "b"}}}
+    assert resolve(own)["tables"]["denoising"]["methods"] == ["ludvae+dncnn"]
 
 
 def test_a_dataset_of_the_catalogue_knows_its_roles_and_tile() -> None:

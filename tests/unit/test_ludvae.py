@@ -117,6 +117,7 @@ def test_full_size_has_ten_million_parameters() -> None:
             "noise_clean": 0.1,
             "noise_degraded": 0.1,
         },
+        {"learn_from": "pairs", "h": "identity", "image_latent": "continuous"},
     ],
 )
 def test_losses_are_finite_and_train_every_parameter(options: dict[str, object]) -> None:
@@ -126,6 +127,24 @@ def test_losses_are_finite_and_train_every_parameter(options: dict[str, object])
     losses["loss"].backward()
     assert all(torch.isfinite(value) for value in losses.values())
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_from_pairs_the_image_latent_of_both_halves_is_the_clean_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clean, degraded = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32)
+    model, seen = small(learn_from="pairs", h="identity").eval(), []
+    infer = model.image_latent
+    monkeypatch.setattr(model, "image_latent", lambda image: seen.append(image) or infer(image))
+    losses = model.losses(0.5, clean=clean, degraded=degraded)
+    assert len(seen) == 2 and all(torch.equal(image, clean) for image in seen)
+    with torch.no_grad():  # without its noise decoder the degraded half is reconstructed as the clean one
+        for parameter in model.noise_decoder.parameters():
+            parameter.zero_()
+    losses = model.losses(0.5, clean=clean, degraded=clean + 0.25)
+    image = model.decode_image(infer(clean)[0])[0]
+    torch.testing.assert_close(losses["degraded_mse"], (image - clean - 0.25).square().mean())
+    assert LudVaeOptions().roles == ("clean", "degraded") and model.options.roles == ("pairs",)
 
 
 def test_without_shared_gradient_the_degraded_half_leaves_the_image_path_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import signal
@@ -15,9 +16,10 @@ import pandas as pd
 import pytest
 import torch
 
+from nopairs.data.images import write_png
 from nopairs.errors import NopairsError
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
-from nopairs.training.data import PairedData, validation_psnr
+from nopairs.training.data import PairedData, dataset_data, validation_psnr
 from nopairs.training.loop import STOPPED, Trainer, update_average
 from nopairs.training.options import TrainingOptions
 from nopairs.training.schedule import learning_rate
@@ -205,6 +207,38 @@ def test_validation_psnr_of_the_identity_is_that_of_the_input() -> None:
 
     expected = np.mean([peak_signal_noise_ratio(a, b) for a, b in zip(clean, degraded, strict=True)])
     assert validation_psnr(Same(1, 1), list(zip(clean, degraded, strict=True))) == pytest.approx(expected)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """Tiles whose value says their role: clean and degraded unpaired, and pairs of which the degraded side is brighter."""
+    for folder, value in (("clean", 10), ("degraded", 20), ("pairs/clean", 30), ("pairs/degraded", 40)):
+        for k in range(3):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            write_png(tmp_path / folder / f"{k}.png", np.full((24, 24, 3), value + k, np.uint8))
+    return tmp_path
+
+
+def test_what_learns_from_a_dataset_sees_its_roles_and_no_others(dataset: Path) -> None:
+    rng = np.random.default_rng(0)
+    unpaired = dataset_data(dataset, ("clean", "degraded"), [], OPTIONS)
+    batch = unpaired.batch(rng)
+    assert {role: tuple(images.shape) for role, images in batch.items()} == dict.fromkeys(
+        ("clean", "degraded"), (1, 3, 16, 16)
+    )
+    values = {role: int(images[0, 0, 0, 0] * 255 + 0.5) for role, images in batch.items()}
+    assert values["clean"] in range(10, 13) and values["degraded"] in range(20, 23)
+    assert unpaired.describe() == f"{values['clean'] - 10}.png, {values['degraded'] - 20}.png"
+    one_sided = dataset_data(dataset, ("degraded",), [], OPTIONS).batch(rng)
+    assert one_sided.keys() == {"degraded"} and len(one_sided["degraded"]) == 2
+
+
+def test_real_pairs_belong_together_and_share_a_batch(dataset: Path) -> None:
+    options = dataclasses.replace(OPTIONS, batch=16)
+    batch = dataset_data(dataset, ("pairs",), [], options).batch(np.random.default_rng(0))
+    assert len(batch["clean"]) == len(batch["degraded"]) == 8
+    torch.testing.assert_close(batch["degraded"] - batch["clean"], torch.full((8, 3, 16, 16), 10 / 255))
+    assert batch["clean"].min() > 29 / 255
 
 
 def test_without_validation_pairs_some_training_pairs_are_held_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from nopairs.registry import suggest
 CATALOGUE = Path(__file__).parent / "catalogue"
 SCHEMA = Path(__file__).parent / "catalogue.schema.yaml"
 FOLDER = "folder"  # the entry of a user's own photos
+TRAINING_SCENES = ("clean", "degraded")  # what a split calls the scenes of each unpaired half
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,18 @@ class Entry:
     own: bool = False
     defaults: dict[str, Any] = field(default_factory=dict)
 
-    def dealt_roles(self, scene_role: str, side: str) -> list[str]:
+    def dealt_roles(
+        self, scene_role: str, side: str, pairs_from: Collection[str] = TRAINING_SCENES
+    ) -> list[str]:
         """Roles of an image whose scene the split has dealt `scene_role`.
 
-        Unpaired scenes give the one side that they are named after; where the other is known too, the clean scenes' pairs are
-        the real ones of an upper bound.
+        Training scenes give the one side that they are named after to the unpaired half. Where the other side is known too, both
+        are real pairs, if `pairs_from` has that half: for what learns from pairs only.
         """
         if scene_role in ("val", "test"):
             return [scene_role]
         roles = [scene_role] if side == scene_role else []
-        pairs = scene_role == "clean" and len(self._dealt_sides()) == 2
+        pairs = scene_role in pairs_from and len(self._dealt_sides()) == 2
         return [*roles, "pairs"] if pairs else roles
 
     def sides(self, role: str) -> set[str]:

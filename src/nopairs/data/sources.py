@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from nopairs.data import entries
 from nopairs.data.archives import is_archive, unpack
-from nopairs.data.entries import FOLDER, Entry, ImageRule
+from nopairs.data.entries import FOLDER, TRAINING_SCENES, Entry, ImageRule
 from nopairs.data.images import list_images
 from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
 from nopairs.data.splits import split_scenes
@@ -20,7 +20,7 @@ from nopairs.data.store import Store, exclusive
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, sha256
 
-# Roles that one file may have together: the real pairs are the clean training photos with their own degraded versions.
+# Roles that one file may have together: the real pairs are training photos, with what the unpaired half does not see.
 SHARED_ROLES = ({"clean", "pairs"}, {"degraded", "pairs"})
 PAPER_ROLES = (*SHARED_ROLES, {"val", "test"})  # what papers do that select on the set they report
 
@@ -41,14 +41,19 @@ def collect(settings: dict[str, Any], store: Store) -> list[SourcePhoto]:
     else:
         entry = entries.load(settings["source"])
         images = _own_images(settings) if entry.own else _fetched_images(entry, settings["only"], store)
-        photos = catalogued_photos(entry, images, settings["split"], settings["selection"])
+        pairs_from = settings.get("pairs_from", TRAINING_SCENES)
+        photos = catalogued_photos(entry, images, settings["split"], settings["selection"], pairs_from)
     photos = _with_hashes(photos)
     _refuse_shared(photos, PAPER_ROLES if settings.get("selection") == "paper" else SHARED_ROLES)
     return photos
 
 
 def catalogued_photos(
-    entry: Entry, images: Mapping[str, Path], split: int, selection: str = "held_out"
+    entry: Entry,
+    images: Mapping[str, Path],
+    split: int,
+    selection: str = "held_out",
+    pairs_from: Collection[str] = TRAINING_SCENES,
 ) -> list[SourcePhoto]:
     """Give the images of a dataset of the catalogue their roles; hashes are left empty.
 
@@ -57,6 +62,7 @@ def catalogued_photos(
         images: name (path in the dataset) -> file.
         split: number of the split, for a dataset that is split by scene.
         selection: held_out, or paper: an image of val or test is in both.
+        pairs_from: whose scenes, of those dealt to the two unpaired halves, also give real pairs.
 
     Raises:
         NopairsError: no image fits the entry, two have one name, or an image of a pair is missing.
@@ -70,7 +76,7 @@ def catalogued_photos(
     for rule, photo in found:
         roles = [role for role in rule.roles if role != "split"]
         if "split" in rule.roles:
-            roles += entry.dealt_roles(scene_roles[photo.scene], rule.side)
+            roles += entry.dealt_roles(scene_roles[photo.scene], rule.side, pairs_from)
         if selection == "paper" and roles in (["val"], ["test"]):
             roles = ["val", "test"]
         photos += [replace(photo, role=role) for role in roles]

@@ -26,6 +26,7 @@ IMAGE_LATENTS = ("vq", "continuous")
 LIKELIHOODS = ("mse", "gaussian")
 POSTERIORS = ("free", "normalised")
 NOISE_ENCODER_SEES = ("degraded", "residual")
+LEARN_FROM = ("unpaired", "pairs")
 # A normalised posterior starts narrow: from the prior's own width a short training never gets to hear the noise through z_n.
 INITIAL_LOG_VARIANCE = -4.0
 # log S starts at that of an error of 0.05 and is no smaller than that of 8-bit rounding and a little more, 1 / 255.
@@ -42,6 +43,8 @@ NLL_WEIGHT = 1e-3
 class LudVaeOptions:
     """Options of the model; the defaults are the paper's for SIDD, full size (10 M parameters).
 
+    learn_from: unpaired (clean and degraded images), or pairs: the dataset's real ones, h(y) being h(x) (remark 2, with h: identity).
+        It tells what having no pairs costs.
     h: what makes the two domains' image latents alike: gaussian_blur, additive_noise or identity (equation 10, remark 2).
     blur_size, blur_sigma: taps and sigma of the Gaussian blur.
     noise_clean, noise_degraded: sigma of the noise that `additive_noise` adds to clean and to degraded images, in [0, 1] units.
@@ -68,6 +71,7 @@ class LudVaeOptions:
     shared_gradient: whether the degraded half also trains the image encoder and decoder (the paper) or only the degradation's.
     """
 
+    learn_from: str = "unpaired"
     h: str = "gaussian_blur"
     blur_size: int = 21
     blur_sigma: float = 10.0
@@ -92,12 +96,13 @@ class LudVaeOptions:
 
     def __post_init__(self) -> None:
         choices = {
+            "learn_from": LEARN_FROM,
             "h": H_KINDS,
             "image_latent": IMAGE_LATENTS,
             "noise_encoder_sees": NOISE_ENCODER_SEES,
             "posterior": POSTERIORS,
+            "likelihood": LIKELIHOODS,
         }
-        choices["likelihood"] = LIKELIHOODS
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise NopairsError(
@@ -113,6 +118,11 @@ class LudVaeOptions:
             raise NopairsError(
                 f"ludvae: blur_size {self.blur_size} must be odd and blur_sigma {self.blur_sigma} positive"
             )
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of the dataset that training reads."""
+        return ("pairs",) if self.learn_from == "pairs" else ("clean", "degraded")
 
 
 def gaussian_kernel(size: int, sigma: float) -> torch.Tensor:
@@ -305,17 +315,21 @@ class LudVae(nn.Module):
     def losses(
         self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Return the negative objective of proposition 1 (equation 9) and its parts, for a batch from each domain."""
+        """Return the negative objective of proposition 1 (equation 9) and its parts, for a batch from each domain.
+
+        With `learn_from: pairs` the two batches are pairs, and z of the degraded half is inferred from its clean partner.
+        """
         options = self.options
+        paired = options.learn_from == "pairs"
         z, commitment_clean = self.image_latent(self.h(clean, degraded=False))
         image, clean_log_s = self.decode_image(z)
         clean_mse = F.mse_loss(image, clean)
         clean_error = (image - clean).detach()
         with torch.set_grad_enabled(options.shared_gradient and torch.is_grad_enabled()):
-            seen = self.h(degraded, degraded=True)
+            seen = self.h(clean, degraded=False) if paired else self.h(degraded, degraded=True)
             z, commitment_degraded = self.image_latent(seen)
             image, log_s = self.decode_image(z)
-        if self.training and options.excess_variance and options.h == "additive_noise":
+        if self.training and options.excess_variance and options.h == "additive_noise" and not paired:
             self.excess.probe((image - degraded).detach(), seen - degraded)
         residual = options.noise_encoder_sees == "residual"
         z_n, kl = self.noise_latent(degraded - image.detach() if residual else degraded)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 from nopairs.data.tiles import random_crops, read_tiles, to_tensor, to_uint8
-from nopairs.training.loop import Batch
+from nopairs.training.loop import Batch, Data
 from nopairs.training.options import TrainingOptions
 
 # Share of the synthetic pairs that validates a restorer where the dataset has no real ones, and their largest number.
@@ -23,31 +25,45 @@ def hold_out(clean: np.ndarray, degraded: np.ndarray) -> Images:
     return list(zip(clean[:held], degraded[:held], strict=True))
 
 
-class UnpairedData:
-    """Half of each batch from clean tiles, half from degraded ones."""
+def dataset_data(dataset: Path, roles: Sequence[str], val: Images, options: TrainingOptions) -> Data:
+    """Return what a method that learns from a dataset itself is trained on.
 
-    def __init__(self, dataset: Path, options: TrainingOptions) -> None:
-        """`dataset` holds the folders clean/ and degraded/."""
-        self.clean, self.clean_names = read_tiles(dataset / "clean")
-        self.degraded, self.degraded_names = read_tiles(dataset / "degraded")
-        self.half, self.crop = max(1, options.batch // 2), options.crop
+    Args:
+        dataset: the dataset's folder.
+        roles: `pairs`, or the unpaired `clean`, `degraded`, or both.
+        val: (clean, degraded) images, uint8 (H, W, 3), that validate a restorer; none for a degradation.
+        options: of the training; a batch is shared equally by the two sides, or the roles.
+    """
+    if "pairs" not in roles:
+        return UnpairedData(dataset, roles, val, options)
+    clean, degraded = (read_tiles(dataset / "pairs" / side)[0] for side in ("clean", "degraded"))
+    return PairedData(clean, degraded, val, dataclasses.replace(options, batch=max(1, options.batch // 2)))
+
+
+class UnpairedData:
+    """Equal shares of each batch from clean tiles and from degraded ones, or all from one of them."""
+
+    def __init__(self, dataset: Path, roles: Sequence[str], val: Images, options: TrainingOptions) -> None:
+        """`dataset` holds a folder for each of `roles`; `val`: (clean, degraded) images, uint8 (H, W, 3)."""
+        self.val = val
+        self.tiles = {role: read_tiles(dataset / role) for role in roles}
+        self.index: dict[str, np.ndarray] = {}
+        self.share, self.crop = max(1, options.batch // len(roles)), options.crop
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Return `clean` and `degraded`, each (batch / 2, 3, crop, crop), and the tiles' indices."""
-        (clean,), self.clean_index = random_crops([self.clean], self.half, self.crop, rng)
-        (degraded,), self.degraded_index = random_crops([self.degraded], self.half, self.crop, rng)
-        return {"clean": clean, "degraded": degraded}
+        """Return a tensor (batch / roles, 3, crop, crop) by the name of each role."""
+        batch = {}
+        for role, (tiles, _) in self.tiles.items():
+            (batch[role],), self.index[role] = random_crops([tiles], self.share, self.crop, rng)
+        return batch
 
     def describe(self) -> str:
         """Name the files of the latest batch."""
-        names = [self.clean_names[k] for k in self.clean_index] + [
-            self.degraded_names[k] for k in self.degraded_index
-        ]
-        return ", ".join(names)
+        return ", ".join(self.tiles[role][1][k] for role, index in self.index.items() for k in index)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Unpaired data cannot tell a good degradation model from a bad one."""
-        raise NotImplementedError
+        """Return the mean PSNR (dB) of the restored validation images, rounded to 8 bits; unpaired images alone tell nothing."""
+        return {"psnr": validation_psnr(network, self.val)}
 
 
 class PairedData:
