@@ -35,6 +35,7 @@ TINY = ROOT / "tests/workflow/tiny.yaml"
 # Over the tiny configuration: trainings that are long enough to be hit and resumed, fewer methods.
 TRAINING = {"save_every": 0.2, "log_every": 20}
 EXPERIMENT = {
+    "threads": 1,
     "degradations": {"ludvae": {"training": {"steps": 150, **TRAINING}}},
     "restorers": {"dncnn": {"training": {"steps": 300, "validate_every": 100, **TRAINING}}},
     "tables": {
