@@ -1,5 +1,7 @@
 """The cost of the workflow around the work: what `make demo` takes beyond what its scripts do.
 
+    python benchmarks/workflow.py [--steps 20]     # by itself: where the seconds of each script go
+
 The default run is started with every training cut to a few steps, which changes neither its jobs nor what surrounds them. Its cost is
 the time in which no job was at work: Snakemake's start and planning, its doings between jobs, and the starts of processes with their
 imports, unless another job worked meanwhile.
@@ -7,6 +9,7 @@ imports, unless another job worked meanwhile.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -73,12 +76,25 @@ def measure(config: dict[str, Any]) -> list[Row]:
     ]
 
 
-def shortened(config: dict[str, Any]) -> dict[str, Any]:
+def profile(cost: Cost) -> str:
+    """Return a Markdown table of where the seconds of the scripts went."""
+    lines = ["| script | runs | starts, s | work, s |", "| --- | ---: | ---: | ---: |"]
+    scripts = sorted(cost.by_script.items(), key=lambda item: -sum(item[1][1:]))
+    lines += [f"| {name} | {runs} | {starts:.1f} | {work:.1f} |" for name, (runs, starts, work) in scripts]
+    between = cost.around - cost.planning - cost.starting
+    lines.append(
+        f"\nFrom start to end {cost.wall:.1f} s; no script at work {cost.around:.1f} s: start and plan {cost.planning:.1f},"
+        f" process starts {cost.starting:.1f}, between jobs {between:.1f}."
+    )
+    return "\n".join(lines)
+
+
+def shortened(config: dict[str, Any], steps: int = STEPS) -> dict[str, Any]:
     """Return what to merge over the configuration so that each training takes a few steps."""
-    short: dict[str, Any] = {"selection": {"steps": STEPS}}
+    short: dict[str, Any] = {"selection": {"steps": steps}}
     for family in ("degradations", "restorers"):
         trained = [name for name, entry in config[family].items() if "training" in entry]
-        short[family] = {name: {"training": {"steps": STEPS}} for name in trained}
+        short[family] = {name: {"training": {"steps": steps}} for name in trained}
     return short
 
 
@@ -129,3 +145,14 @@ def covered(intervals: Iterable[Interval]) -> float:
         total += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return total
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each training; 0: as configured")
+    steps = parser.parse_args().steps
+    configured = yaml.safe_load((ROOT / "config.yaml").read_text())
+    with tempfile.TemporaryDirectory() as place:
+        print(profile(run(Path(place), shortened(configured, steps) if steps else {})))
