@@ -27,6 +27,7 @@ rule all:
     default_target: True
     input:
         [f"results/tables/{table}.csv" for table in TABLES_IN_ALL],
+        submissions(),
         "results/report.html",
     localrule: True
 

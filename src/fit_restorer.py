@@ -1,41 +1,58 @@
-"""Fit a restorer: train it on pairs, or choose a classical one's strength on `val`, or just write down that it needs neither.
+"""Fit a restorer: train it on pairs or on the dataset's own images, or choose a classical one's strength on `val`, or neither.
 
-Both are done on the dataset's real validation pairs; where it has none, training is validated on some of the training pairs, held
-out, and a strength is chosen on held-out pairs of another degradation (`--stand-in`).
+All is judged on the dataset's real validation pairs. Where it has none, training on pairs is validated on some of them, held out; a
+strength is chosen on held-out pairs of another degradation (`--stand-in`); and what learns from unpaired images keeps its last weights.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 import yaml
 
 from nopairs import errors, registry
 from nopairs.files import write_csv
-from nopairs.models import make, save_model
-from nopairs.training.data import Images, PairedData, hold_out, validation_psnr
+from nopairs.models import make, save_model, training_roles
+from nopairs.training.data import Images, PairedData, dataset_data, hold_out, validation_psnr
+from nopairs.training.loop import Data
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import load_pairs, read_pairs
 from nopairs.training.run import add_training_arguments, train_and_save
+
+# Validation images that a strength is chosen on, at most: SIDD has 1,280, and classical restorers take seconds for each.
+MOST_JUDGES = 40
 
 
 def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
     if getattr(registry.find(registry.RESTORERS, entry["kind"]), "learned", False):
-        train_and_save("restorer", args, lambda options: training_data(args, options))
+        roles = training_roles("restorer", entry)
+        train_and_save("restorer", args, lambda options: training_data(args, roles, options))
         return
+    torch.set_num_threads(args.threads)
     val = read_pairs(args.dataset / "val")
     if args.stand_in and not val:
         val = hold_out(*load_pairs(args.stand_in))
-    options, log = choose_options(entry, val)
+    options, log = choose_options(entry, evenly(val, MOST_JUDGES))
     write_csv(args.out / "log.csv", log)
     save_model(args.out, "restorer", entry["kind"], options, {}, {"seed": args.seed})
 
 
-def training_data(args: argparse.Namespace, options: TrainingOptions) -> PairedData:
-    clean, degraded = load_pairs(args.pairs)
-    return PairedData.with_validation(clean, degraded, read_pairs(args.dataset / "val"), options)
+def training_data(args: argparse.Namespace, roles: Sequence[str], options: TrainingOptions) -> Data:
+    val = read_pairs(args.dataset / "val")
+    if roles:
+        return dataset_data(args.dataset, roles, val, options)
+    return PairedData.with_validation(*load_pairs(args.pairs), val, options)
+
+
+def evenly(images: Images, most: int) -> Images:
+    """Return at most `most` of the images, evenly spread."""
+    places = np.unique(np.linspace(0, len(images) - 1, min(len(images), most)).round().astype(int))
+    return [images[place] for place in places]
 
 
 def choose_options(entry: dict[str, Any], val: Images) -> tuple[dict[str, Any], list[dict[str, float]]]:
@@ -53,7 +70,9 @@ def choose_options(entry: dict[str, Any], val: Images) -> tuple[dict[str, Any], 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
-    parser.add_argument("--pairs", type=Path, help="folder of the training pairs, for a restorer that learns")
+    parser.add_argument(
+        "--pairs", type=Path, help="folder of the training pairs, for a restorer that learns from them"
+    )
     parser.add_argument(
         "--stand-in", type=Path, help="pairs of another degradation, for a dataset without `val`"
     )

@@ -16,7 +16,7 @@ def main(args: argparse.Namespace) -> None:
         raise errors.NopairsError("--published and --reference belong together; give both or neither")
     published = read_published(args.published, args.reference) if args.published else None
     measured = {method: read_measured(args.metrics_dir, method, args.seeds) for method in args.methods}
-    table = build_table(args.table, args.dataset, measured, args.rivals, args.metrics, published)
+    table = build_table(args.table, args.dataset, measured, args.rivals, args.metrics, published, args.remark)
     csv = args.out_dir / f"{args.table}.csv"
     with atomic_file(csv) as temporary:
         table.to_csv(temporary, index=False)
@@ -41,5 +41,6 @@ if __name__ == "__main__":
     parser.add_argument("--metrics", nargs="+", required=True, help="columns, in this order")
     parser.add_argument("--published", type=Path, help="CSV of published values")
     parser.add_argument("--reference", help="key of the published values that stand beside ours")
+    parser.add_argument("--remark", default="", help="what is to be said of every measured value")
     parser.add_argument("--out-dir", type=Path, required=True, help="gets <table>.csv, .md, .tex and .html")
     sys.exit(errors.run(main, parser))

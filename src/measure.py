@@ -11,8 +11,9 @@ from nopairs.metrics.names import METRICS
 
 
 def main(args: argparse.Namespace) -> None:
+    withheld = {"withheld": args.withheld} if args.withheld else {}
     images, whole_set = measure(
-        args.dataset_dir, args.index, args.restored, args.metrics, args.niqe_model, args.seed
+        args.dataset_dir, args.index, args.restored, args.metrics, args.niqe_model, args.seed, **withheld
     )
     for frame, path in ((images, args.out_images), (whole_set, args.out_set)):
         with atomic_file(path) as temporary:
@@ -36,5 +37,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("--out-set", type=Path, required=True, help="CSV: metric, value, std, n, note")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=METRICS, help="default: all")
+    parser.add_argument("--withheld", help="why the test images have no clean versions, if that is known")
     parser.add_argument("--seed", type=int, default=0, help="of random patches and resampling (default: 0)")
     sys.exit(errors.run(main, parser))

@@ -47,18 +47,20 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
         config[family] = {name: _inherit(config[family], name) for name in config[family]}
         for name, entry in config[family].items():
             _check_entry(f"{family}: {name}", entry, kinds)
-            # A degradation takes half of its batch from each domain.
-            multiple = config["processes"] * (2 if family == "degradations" else 1)
-            _check_shares(f"{family}: {name}", entry, config["processes"], multiple)
+            # What learns from two domains takes half of its batch from each.
+            domains = 2 if family == "degradations" else max(1, len(training_roles("restorer", entry)))
+            _check_shares(f"{family}: {name}", entry, config["processes"], config["processes"] * domains)
     for name, entry in config["degradations"].items():
         trained = entry.setdefault("model", name)
         if trained not in config["degradations"]:
             raise NopairsError(
                 f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}"
             )
-    _check_stand_in(config)
+    _check_selection(config)
     for name, entry in config["datasets"].items():
         config["datasets"][name] = _resolve_dataset(name, entry)
+    for name in config["datasets"]:
+        _check_trained_on(config, name)
     for name, table in config["tables"].items():
         config["tables"][name] = _resolve_table(config, name, table)
     return config
@@ -84,6 +86,11 @@ def parse_method(config: dict[str, Any], name: str) -> Method:
 def has_role(config: dict[str, Any], dataset: str, role: str) -> bool:
     """Whether a dataset has images in `role` (clean, degraded), or pairs of them (pairs, val, test)."""
     return role in config["datasets"][dataset]["roles"]
+
+
+def trained_on(config: dict[str, Any], dataset: str) -> str:
+    """The dataset whose models restore a dataset's test images: itself, or the one that it names."""
+    return str(config["datasets"][dataset].get("trained_on", dataset))
 
 
 def with_dataset_defaults(
@@ -172,7 +179,16 @@ def _check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> No
         raise NopairsError(f"config: {place}: {error}") from None
 
 
-def _check_stand_in(config: dict[str, Any]) -> None:
+def _check_selection(config: dict[str, Any]) -> None:
+    judge = config["selection"]["restorer"]
+    if judge not in config["restorers"]:
+        raise NopairsError(
+            f"config: selection: restorer {judge!r}: {registry.suggest(judge, config['restorers'])}"
+        )
+    if not learns(config["restorers"][judge]) or training_roles("restorer", config["restorers"][judge]):
+        raise NopairsError(
+            f"config: selection: restorer {judge!r} is none that learns from pairs; take dncnn"
+        )
     name = config["selection"]["stand_in"]
     if name not in config["degradations"]:
         raise NopairsError(
@@ -201,6 +217,10 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         entry.wanted_files(settings.get("only", ""))
     except NopairsError as error:
         raise NopairsError(f"config: datasets: {name}: {error}") from None
+    if entry.weights:
+        raise NopairsError(
+            f"config: datasets: {name}: source {entry.name!r} is weights of networks, no photos"
+        )
     _check_dataset_keys(name, settings, entry)
     tile = settings.get("tile", entry.defaults.get("tile", 256))
     resolved = {**settings, "tile": tile, "upscale": entry.upscale, "catalogue": entries.digest(entry.name)}
@@ -216,18 +236,33 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             f"config: datasets: {name}: tile {tile} must be a multiple of {entry.upscale},"
             " by which clean images are larger than degraded ones"
         )
+    benchmark = {"withheld": entry.withheld, "submission": entry.submission} if entry.withheld else {}
     return {
         "split": 0,
         "selection": "held_out",
         "only": entry.only,
         **resolved,
+        **benchmark,
         "roles": [*unpaired, *entry.paired()],
     }
+
+
+def _check_trained_on(config: dict[str, Any], name: str) -> None:
+    other = trained_on(config, name)
+    if other not in config["datasets"]:
+        raise NopairsError(
+            f"config: datasets: {name}: trained_on {other!r}: {registry.suggest(other, config['datasets'])}"
+        )
+    if other != name and "trained_on" in config["datasets"][other]:
+        raise NopairsError(
+            f"config: datasets: {name}: trained_on {other!r} names another dataset itself; name that one"
+        )
 
 
 def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entry) -> None:
     known = {
         "": ("source", "seed", "tile"),
+        "trained": () if entry.name == entries.FOLDER else ("trained_on",),
         "photos": OWN_PHOTOS if entry.name == entries.FOLDER else (),
         "files": ("only",) if entry.files else (),
         "split": ("split", "selection") if entry.split else (),
@@ -258,33 +293,61 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
             raise NopairsError(
                 f"config: tables: {name}: dataset {dataset!r}: {registry.suggest(dataset, config['datasets'])}"
             )
-        if not {"degraded", "test"} & set(config["datasets"][dataset]["roles"]):
+        if not (_is_withheld(config, dataset) or {"degraded", "test"} & _roles(config, dataset)):
             raise NopairsError(
                 f"config: tables: {name}: dataset {dataset!r} has clean images only; a table needs degraded ones"
             )
+    sources = [trained_on(config, dataset) for dataset in datasets]
     methods = [parse_method(config, method) for method in table["methods"]]
-    methods = [method for method in methods if all(_possible(config, one, method) for one in datasets)]
-    for method, dataset in itertools.product(methods, datasets):
-        _check_crops(config, dataset, method)
+    for method in methods:
+        _check_chain(config, method)
+    methods = [method for method in methods if all(_possible(config, source, method) for source in sources)]
+    for method, source in itertools.product(methods, sources):
+        _check_crops(config, source, method)
     table["methods"] = [method.name for method in methods]
     table["rivals"] = [rival for rival in table["rivals"] if rival in table["methods"]]
-    if not all(has_role(config, dataset, "test") for dataset in datasets):
+    if not all(_is_withheld(config, one) or has_role(config, one, "test") for one in datasets):
         table["metrics"] = [metric for metric in table["metrics"] if metric not in NEED_TRUTH]
-    if not all(has_role(config, dataset, "clean") for dataset in datasets):  # NIQE is fitted on them
+    if not all(has_role(config, source, "clean") for source in sources):  # NIQE is fitted on them
         table["metrics"] = [metric for metric in table["metrics"] if metric != "niqe"]
     return table
 
 
+def _check_chain(config: dict[str, Any], method: Method) -> None:
+    """Raise NopairsError if a restorer that learns from pairs is not told which, or one that learns by itself is."""
+    entry = config["restorers"][method.restorer]
+    by_itself = bool(training_roles("restorer", entry))
+    if method.degradation and by_itself:
+        raise NopairsError(
+            f"method {method.name!r}: {method.restorer} learns from the dataset itself; name it without a degradation"
+        )
+    if not (method.degradation or by_itself) and learns(entry):
+        raise NopairsError(
+            f"method {method.name!r}: {method.restorer} learns from pairs; name a degradation, as in awgn+{method.restorer}"
+        )
+
+
+def learns(restorer: dict[str, Any]) -> bool:
+    """Whether a restorer's entry is of a kind that is trained."""
+    return bool(getattr(registry.find(registry.RESTORERS, restorer["kind"]), "learned", False))
+
+
+def _roles(config: dict[str, Any], dataset: str) -> set[str]:
+    return set(config["datasets"][dataset]["roles"])
+
+
+def _is_withheld(config: dict[str, Any], dataset: str) -> bool:
+    """Whether the truth of the test images is kept by others, who score what is sent to them."""
+    return "withheld" in config["datasets"][dataset]
+
+
 def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
     """Raise NopairsError if something that a method trains crops more than a tile of the dataset has."""
-    if method.degradation is None:
-        return
     tile = config["datasets"][dataset]["tile"]
-    model = config["degradations"][method.degradation]["model"]
-    trained = (
-        (f"degradations: {model}", config["degradations"][model]),
-        (f"restorers: {method.restorer}", config["restorers"][method.restorer]),
-    )
+    trained = [(f"restorers: {method.restorer}", config["restorers"][method.restorer])]
+    if method.degradation is not None:
+        model = config["degradations"][method.degradation]["model"]
+        trained.insert(0, (f"degradations: {model}", config["degradations"][model]))
     for place, entry in trained:
         crop = make_options(TrainingOptions, "training", entry["training"]).crop if "training" in entry else 0
         if crop > tile:
@@ -299,7 +362,9 @@ def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
     stand_in = config["degradations"][config["selection"]["stand_in"]]
     can_choose = has_role(config, dataset, "val") or _can_sample(config, dataset, stand_in)
     if method.degradation is None:
-        return can_choose or "candidates" not in config["restorers"][method.restorer]
+        restorer = config["restorers"][method.restorer]
+        trainable = all(has_role(config, dataset, role) for role in training_roles("restorer", restorer))
+        return trainable and (can_choose or "candidates" not in restorer)
     entry = config["degradations"][method.degradation]
     sampling = entry.get("sampling", {})
     chosen = "candidates" in sampling and "strength" not in sampling

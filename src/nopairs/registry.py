@@ -18,7 +18,9 @@ RESTORERS = {
     "identity": "nopairs.restorers.identity:Identity",
     "nlm": "nopairs.restorers.classical:NLM",
     "bm3d": "nopairs.restorers.classical:BM3D",
+    "mcwnnm": "nopairs.restorers.mcwnnm:MCWNNM",
     "dncnn": "nopairs.restorers.dncnn:DnCNN",
+    "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "pretrained": "nopairs.restorers.pretrained:Pretrained",
 }
 

@@ -51,7 +51,7 @@ def test_every_entry_is_whole(name: str) -> None:
     paths = [file.path for file in entry.files]
     assert len(paths) == len(set(paths)) and not any(".." in path for path in paths)
     assert entry.files or entry.own or name == entries.FOLDER
-    assert entry.images or name == entries.FOLDER
+    assert entry.images or entry.weights or name == entries.FOLDER
     assert any("split" in rule.roles for rule in entry.images) == bool(entry.split)
     assert entry.wanted_files(entry.only) or not entry.files
     assert entry.defaults.get("tile", 256) % entry.upscale == 0
@@ -263,7 +263,7 @@ def available() -> list[str]:
         entry = entries.load(name)
         files = entry.wanted_files(entry.only)
         folder = mirror / ELSEWHERE.get(name, name)
-        if files and all((folder / file.path).is_file() for file in files):
+        if files and not entry.weights and all((folder / file.path).is_file() for file in files):
             found.append(name)
     return found or ["embedded"]
 

@@ -177,3 +177,41 @@ def test_digest_sees_code_but_not_comments(tmp_path: Path, monkeypatch: pytest.M
     assert digest.code_digest("nopairs/a.py") == first
     (tmp_path / "nopairs/b.py").write_text("X = 2\n")
     assert digest.code_digest("nopairs/a.py") != first
+
+
+def test_a_restorer_that_learns_by_itself_stands_alone_and_others_do_not() -> None:
+    def methods(*names: str, **change: Any) -> list[str]:
+        return resolve({"tables": {"denoising": {"methods": list(names)}}, **change})["tables"]["denoising"][
+            "methods"
+        ]
+
+    assert methods("input", "noise2self") == ["input", "noise2self"]
+    with pytest.raises(NopairsError, match="noise2self learns from the dataset itself"):
+        methods("awgn+noise2self")
+    with pytest.raises(NopairsError, match=r"dncnn learns from pairs; name a degradation, as in awgn\+dncnn"):
+        methods("dncnn")
+    with pytest.raises(NopairsError, match="noise2self' is none that learns from pairs"):
+        resolve({"selection": {"restorer": "noise2self"}})
+    # It needs no clean images, but degraded ones.
+    only_tests = {"dataset": "x", "datasets": {"x": {"source": "cc15"}}}
+    assert methods("input", "noise2self", **only_tests) == ["input"]
+    with pytest.raises(NopairsError, match="noise2self: crop 160 is larger than the tiles"):
+        methods("noise2self", restorers={"noise2self": {"training": {"crop": 160}}})
+
+
+def test_weights_of_the_catalogue_are_known_before_they_are_fetched() -> None:
+    def named(reference: str) -> dict[str, Any]:
+        return resolve({"restorers": {"theirs": {"kind": "pretrained", "options": {"weights": reference}}}})
+
+    whole = "catalogue:dncnn_ludvae/LUD_VAE_sidd/DnCNN/model_zoo/dncnn.pth"
+    assert named(whole)["restorers"]["theirs"]["options"]["weights"] == whole
+    for reference, message in (
+        ("catalogue:dncn_ludvae/a.pth", "restorers: theirs: .*did you mean 'dncnn_ludvae'"),
+        ("catalogue:polyu/a.pth", "no weights 'polyu'"),
+        ("catalogue:taef2/taef2_encoder.pt", "did you mean 'taef2_encoder.pth'"),
+        ("elsewhere/dncnn.pth", "no such weight file"),
+    ):
+        with pytest.raises(NopairsError, match=message):
+            named(reference)
+    with pytest.raises(NopairsError, match="source 'taef2' is weights of networks, no photos"):
+        resolve({"datasets": {"x": {"source": "taef2"}}})

@@ -85,6 +85,19 @@ def test_only_what_is_asked_for(dataset: Path) -> None:
     assert images.psnr["coffee"] == quality.psnr(PHOTOS["coffee"], read_rgb(restored))
 
 
+def test_what_returns_its_input_scores_the_inputs_psnr_exactly(dataset: Path) -> None:
+    """Through fitting, saving, restoring in tiles and measuring."""
+    inputs = dataset.parent / "restored"  # the noisy photos
+    model, restored = dataset.parent / "model", dataset.parent / "restored again"
+    arguments = ["--entry", "{kind: identity}", "--dataset", dataset, "--seed", 0, "--out", model]
+    assert run_script("fit_restorer", *arguments) == 0
+    assert run_script("restore", "--model", model, "--images", inputs, "--out", restored) == 0
+    restored.rename(inputs.rename(dataset.parent / "inputs").with_name("restored"))
+    images, _ = measure(dataset, "--metrics", "psnr")
+    for name, clean in PHOTOS.items():
+        assert images.psnr[name] == quality.psnr(clean, read_rgb(dataset.parent / "inputs" / f"{name}.png"))
+
+
 def test_images_below_the_models_patch_have_no_niqe(dataset: Path) -> None:
     model = fit(dataset)
     for folder in (dataset / "test" / "clean", dataset.parent / "restored"):

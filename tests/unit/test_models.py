@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from nopairs.data import weights
 from nopairs.errors import NopairsError
 from nopairs.models import load_model, load_restorer, make, make_options, save_model
 from nopairs.registry import DEGRADATIONS, RESTORERS, find
@@ -58,7 +59,8 @@ def test_a_degradation_model_is_no_restorer(tmp_path: Path) -> None:
 
 def test_a_published_dncnn_file_is_recognised_and_equals_ours(tmp_path: Path) -> None:
     """On the published weights where NOPAIRS_MIRROR has them, otherwise on a file of the same layout."""
-    published = Path(os.environ.get("NOPAIRS_MIRROR", "")) / "weights/dncnn_ludvae_sidd.pth"
+    name, file = weights.find("catalogue:dncnn_ludvae/LUD_VAE_sidd/DnCNN/model_zoo/dncnn.pth")
+    published = Path(os.environ.get("NOPAIRS_MIRROR", "")) / name / file.path
     if not published.is_file():
         published = tmp_path / "dncnn.pth"
         torch.manual_seed(0)

@@ -174,7 +174,7 @@ def test_faults_are_told(metrics: Path, capsys: pytest.CaptureFixture[str]) -> N
         ("table2_benchmark", "awgn+dncnn", 32.12, 0.868),
         ("table2_benchmark", "mcwnnm", 33.37, 0.875),
         ("table2_benchmark", "supervised+dncnn", 36.54, 0.927),
-        ("table2_validation", "n2s", 30.72, 0.787),
+        ("table2_validation", "noise2self", 30.72, 0.787),
         ("table2_validation", "deflow_np+dncnn", 33.53, 0.817),
         ("table2_validation", "deflow+dncnn", 33.82, 0.846),
         ("table3_benchmark", "ludvae_m2+dncnn", 33.96, 0.902),

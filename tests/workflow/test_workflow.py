@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
 from PIL import Image
 from skimage import data
 
@@ -149,9 +151,50 @@ def test_a_dataset_of_the_catalogue_is_fetched_once_for_all_its_splits(tmp_path:
     assert planned(tmp_path, "--", *targets, configs=(TINY, change)) == {}
 
 
+def test_a_benchmark_that_keeps_its_truth_gets_files_and_its_cells_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Noisy blocks in a mirror, of the catalogue's layout; methods tuned on another dataset restore them."""
+    blocks = np.random.default_rng(0).integers(0, 256, (2, 3, 32, 32, 3)).astype(np.uint8)
+    mirrored = tmp_path / "mirror/sidd_benchmark/BenchmarkNoisyBlocksSrgb.mat"
+    mirrored.parent.mkdir(parents=True)
+    scipy.io.savemat(mirrored, {"BenchmarkNoisyBlocksSrgb": blocks})
+    monkeypatch.setenv("NOPAIRS_MIRROR", str(tmp_path / "mirror"))
+    change = tmp_path / "change.yaml"
+    change.write_text(
+        "datasets: {blocks: {source: sidd_benchmark, trained_on: photos}}\n"
+        "tables: {benchmark: {dataset: blocks, methods: [input, mcwnnm], metrics: [psnr, ssim],"
+        " reference: ludvae_table2_benchmark}}\n"
+    )
+    submitted = [
+        f"results/submissions/blocks/{method}/seed0/SubmitSrgb.csv" for method in ("input", "mcwnnm")
+    ]
+    done = snakemake(tmp_path, "--", "table_benchmark", *submitted, configs=(TINY, change))
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(tmp_path / "results/tables/benchmark.csv")
+    assert table["mean"].isna().all() and table.note.str.contains("the benchmark keeps its truth").all()
+    assert table.set_index(["method", "metric"]).published["mcwnnm", "psnr"] == 33.37
+    page = (tmp_path / "results/tables/benchmark.md").read_text()
+    assert "33.37" in page and "n/a" in page and "submit what lies in results/submissions" in page
+    written = scipy.io.loadmat(tmp_path / submitted[0].replace(".csv", ".mat"))["DenoisedBlocksSrgb"]
+    np.testing.assert_array_equal(written[1, 2], blocks[1, 2])
+    chosen = json.loads((tmp_path / "results/models/photos/mcwnnm/seed0/model.json").read_text())
+    assert chosen["options"] == {"strength": 2.0}
+
+
+def test_weights_of_the_catalogue_are_fetched_before_they_are_used(tmp_path: Path) -> None:
+    change = tmp_path / "change.yaml"
+    change.write_text(
+        "tables: {denoising: {methods: [input, dncnn_ludvae_sidd, dncnn_ludvae_dnd], rivals: []}}\n"
+    )
+    counts = planned(tmp_path, "--", "table_denoising", configs=(TINY, change))
+    assert counts["fetch_weights"] == 1 and counts["fit_restorer"] == 3
+
+
 def test_fetching_never_leaves_the_login_node() -> None:
-    rule = (ROOT / "workflow/rules/data.smk").read_text().split("rule download:")[1].split("\nrule ")[0]
-    assert "localrule: True" in rule
+    rules = (ROOT / "workflow/rules/data.smk").read_text().split("\nrule ")[1:]
+    fetching = [rule for rule in rules if rule.startswith(("download:", "fetch_weights:"))]
+    assert len(fetching) == 2 and all("localrule: True" in rule for rule in fetching)
 
 
 def test_every_rule_states_its_resources() -> None:

@@ -14,11 +14,13 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from nopairs import config as settings
 from nopairs import registry
+from nopairs.data import weights
 from nopairs.data.checks import check_folders
 from nopairs.data.store import MIRROR_VARIABLE
 from nopairs.digest import code_digest, module_file
 from nopairs.errors import MARK, NopairsError, told_in
 from nopairs.files import check_writable, remove_leftovers
+from nopairs.metrics.names import METRICS
 from nopairs.training.hardware import pick_device
 
 
@@ -93,8 +95,16 @@ def any_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
+# Published weights of the catalogue that methods name: entry -> references to its files.
+WEIGHTS = {}
+for options in (RESTORERS[name].get("options", {}) for name in RESTORERS):
+    for reference in weights.references(options):
+        WEIGHTS.setdefault(weights.find(reference)[0], []).append(reference)
+
+
 wildcard_constraints:
     dataset=any_of(DATASETS),
+    weights=any_of(WEIGHTS),
     degradation=any_of(DEGRADATIONS),
     method=any_of(METHODS),
     table=any_of(CONFIG["tables"]),
@@ -114,6 +124,9 @@ def entry_of(wildcards, *parts):
         )
     else:
         entry = RESTORERS[chain_of(wildcards).restorer]
+    if "options" in entry:
+        options = weights.localised(entry["options"], Path(CONFIG["data"]["folder"]))
+        entry = entry | {"options": options}
     return json.dumps({part: entry[part] for part in ("kind", *parts) if part in entry})
 
 
@@ -163,8 +176,22 @@ def pairs_group(degradation):
 
 
 def method_group(wildcards):
-    """Fitting, restoring and measuring a method; short for a classical one."""
+    """Fitting, restoring and measuring a method; short for a classical one. What another dataset has trained comes after it."""
+    if source_of(wildcards) != wildcards.dataset:
+        return "applied"
     return "restorer" if is_network(wildcards) else "classical"
+
+
+def source_of(wildcards):
+    """The dataset whose models restore a dataset's test images."""
+    return settings.trained_on(CONFIG, wildcards.dataset)
+
+
+def fitted(file):
+    """A file of the fitted method that restores a dataset's test images."""
+    return (
+        lambda wildcards: f"results/models/{source_of(wildcards)}/{wildcards.method}/seed{wildcards.seed}/{file}"
+    )
 
 
 def is_learned(degradation):
@@ -181,7 +208,7 @@ def has_candidates(degradation):
 
 
 def is_trained(wildcards):
-    return learned(registry.RESTORERS, RESTORERS[chain_of(wildcards).restorer]["kind"])
+    return settings.learns(RESTORERS[chain_of(wildcards).restorer])
 
 
 def is_network(wildcards):
@@ -256,6 +283,13 @@ def training_pairs(wildcards):
     return f"results/pairs/{wildcards.dataset}/{degradation}/seed{wildcards.seed}/degraded.npy"
 
 
+def published_weights(wildcards):
+    """Where the weights of the catalogue that a restorer names are said to lie."""
+    options = RESTORERS[chain_of(wildcards).restorer].get("options", {})
+    names = {weights.find(reference)[0] for reference in weights.references(options)}
+    return [f"results/weights/{name}.json" for name in sorted(names)]
+
+
 def restorer_code(script):
     return lambda wildcards: code(
         script, (registry.RESTORERS, RESTORERS[chain_of(wildcards).restorer]["kind"])
@@ -267,6 +301,40 @@ def fit_arguments(wildcards, input):
 
 
 # evaluation.smk
+SELECTED_ON_TEST = "what was chosen (checkpoints, strengths) was chosen on these very images, as the paper does"
+
+
+def niqe_model(wildcards):
+    """NIQE's model, fitted on the clean images of the dataset that was trained on; none where there are none."""
+    source = source_of(wildcards)
+    has_clean = settings.has_role(CONFIG, source, "clean")
+    return f"results/metrics/{source}/niqe.json" if has_clean else []
+
+
+def measure_arguments(wildcards, input):
+    """What is measured, and why what needs a truth is not where a benchmark keeps it."""
+    words = (
+        ["--niqe-model", input.niqe]
+        if input.niqe
+        else ["--metrics", *(metric for metric in METRICS if metric != "niqe")]
+    )
+    reason = DATASETS[wildcards.dataset].get("withheld")
+    return [*words, "--withheld", reason] if reason else words
+
+
+def submissions():
+    """The files that benchmarks score, of the methods in the tables of `all`."""
+    tables = (CONFIG["tables"][name] for name in TABLES_IN_ALL)
+    return [
+        f"results/submissions/{dataset}/{method}/seed{seed}/SubmitSrgb.csv"
+        for table in tables
+        for dataset in table["datasets"]
+        if DATASETS[dataset].get("submission")
+        for method in table["methods"]
+        for seed in SEEDS
+    ]
+
+
 def table_metrics(wildcards):
     table = CONFIG["tables"][wildcards.table]
     return expand(
@@ -295,6 +363,8 @@ def table_arguments(wildcards):
         *map(str, SEEDS),
     ]
     words += ["--rivals", *table["rivals"]] if table["rivals"] else []
+    if any(DATASETS[one].get("selection") == "paper" for one in table["datasets"]):
+        words += ["--remark", SELECTED_ON_TEST]
     if "reference" in table:
         words += [
             "--published",
@@ -321,17 +391,19 @@ def reported_methods(dataset):
 def training_logs(dataset):
     """Every training log behind the reported methods, by the name of what was trained."""
     logs = {}
+    source = settings.trained_on(CONFIG, dataset)
     for method in reported_methods(dataset):
         parts = settings.parse_method(CONFIG, method)
-        if parts.degradation is None:
-            continue
-        entry = DEGRADATIONS[parts.degradation]
-        trained = (
-            [entry["model"]] if learned(registry.DEGRADATIONS, entry["kind"]) else []
-        )
-        for name in (*trained, method):
+        trained = []
+        if parts.degradation is not None:
+            entry = DEGRADATIONS[parts.degradation]
+            if learned(registry.DEGRADATIONS, entry["kind"]):
+                trained.append(entry["model"])
+        if settings.learns(RESTORERS[parts.restorer]):
+            trained.append(method)
+        for name in trained:
             logs |= {
-                f"{name}/seed{seed}": f"results/models/{dataset}/{name}/seed{seed}/log.csv"
+                f"{name}/seed{seed}": f"results/models/{source}/{name}/seed{seed}/log.csv"
                 for seed in SEEDS
             }
     return logs

@@ -24,6 +24,28 @@ rule download:
         " 2>&1 | tee {log}"
 
 
+# Local for the same reason. What was fetched stays in the folder of downloads.
+rule fetch_weights:
+    output:
+        "results/weights/{weights}.json",
+    log:
+        "results/logs/fetch_weights/{weights}.log",
+    benchmark:
+        "results/benchmarks/fetch_weights/{weights}.tsv"
+    localrule: True
+    conda:
+        "../../envs/nopairs.yaml"
+    params:
+        python=PYTHON,
+        references=lambda wildcards: WEIGHTS[wildcards.weights],
+        data=CONFIG["data"]["folder"],
+        lock=CONFIG["data"]["lock"],
+        code=code("fetch_weights.py"),
+    shell:
+        "{params.python}/fetch_weights.py --weights {params.references:q} --data {params.data:q} --lock {params.lock:q} --out {output}"
+        " 2>&1 | tee {log}"
+
+
 rule preprocess:
     input:
         "results/sources/{dataset}/sources.csv",

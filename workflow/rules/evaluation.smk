@@ -27,7 +27,7 @@ rule fit_niqe:
 rule measure:
     input:
         index="results/data/{dataset}/index.csv",
-        niqe="results/metrics/{dataset}/niqe.json",
+        niqe=niqe_model,
         restored="results/restored/{dataset}/{method}/seed{seed}",
     output:
         images="results/metrics/{dataset}/{method}/seed{seed}/images.csv",
@@ -45,11 +45,43 @@ rule measure:
         runtime=more(30),
     params:
         python=PYTHON,
+        arguments=measure_arguments,
         code=code("measure.py"),
     shell:
         "{params.python}/measure.py --restored {input.restored} --index {input.index}"
-        " --dataset-dir results/data/{wildcards.dataset} --niqe-model {input.niqe}"
+        " --dataset-dir results/data/{wildcards.dataset} {params.arguments:q}"
         " --out-images {output.images} --out-set {output.set} 2>&1 | tee {log}"
+
+
+# What a benchmark scores that keeps the truth of its images.
+rule submit:
+    input:
+        "results/restored/{dataset}/{method}/seed{seed}",
+    output:
+        multiext(
+            "results/submissions/{dataset}/{method}/seed{seed}/SubmitSrgb",
+            ".mat",
+            ".csv",
+        ),
+    log:
+        "results/logs/submit/{dataset}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/submit/{dataset}/{method}/seed{seed}.tsv"
+    group:
+        method_group
+    conda:
+        "../../envs/nopairs.yaml"
+    resources:
+        mem_mb=more(4000),
+        runtime=more(30),
+    params:
+        python=PYTHON,
+        timing="results/benchmarks/restore/{dataset}/{method}/seed{seed}.tsv",
+        code=code("submit.py"),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+    shell:
+        "{params.python}/submit.py --restored {input} --method {wildcards.method} --timing {params.timing} --out {params.folder}"
+        " 2>&1 | tee {log}"
 
 
 rule measure_real_noise:

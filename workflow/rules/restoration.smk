@@ -1,12 +1,14 @@
 # Restorers: fitted, then applied to the test images.
 
 
-# A restorer that learns is trained on the pairs of its degradation; a classical one has its strength chosen on `val`.
+# A restorer that learns is trained on the pairs of its degradation, or on the dataset itself; a classical one has its strength
+# chosen on `val`.
 rule fit_restorer:
     input:
         index="results/data/{dataset}/index.csv",
         pairs=training_pairs,
         stand_in=stand_in,
+        weights=published_weights,
     output:
         multiext(
             "results/models/{dataset}/{method}/seed{seed}/",
@@ -25,7 +27,7 @@ rule fit_restorer:
     threads: lambda wildcards: CONFIG["threads"] * PROCESSES if is_trained(wildcards) else 1
     resources:
         mem_mb=more(16000, 4000, is_trained),
-        runtime=more(960, 60, is_trained),
+        runtime=more(960, 240, is_trained),
         gpu=lambda wildcards: gpu_if(is_trained(wildcards), PROCESSES),
         nodes=lambda wildcards: 1 if is_trained(wildcards) else None,
     params:
@@ -44,8 +46,8 @@ rule fit_restorer:
 rule restore:
     input:
         index="results/data/{dataset}/index.csv",
-        model="results/models/{dataset}/{method}/seed{seed}/model.json",
-        weights="results/models/{dataset}/{method}/seed{seed}/model.safetensors",
+        model=fitted("model.json"),
+        weights=fitted("model.safetensors"),
     output:
         directory("results/restored/{dataset}/{method}/seed{seed}"),
     log:
@@ -60,7 +62,7 @@ rule restore:
     threads: lambda wildcards: CONFIG["threads"] if is_network(wildcards) else 1
     resources:
         mem_mb=more(8000, 4000, is_network),
-        runtime=more(30),
+        runtime=more(30, 240, is_network),
         gpu=lambda wildcards: gpu_if(is_network(wildcards)),
     params:
         python=PYTHON,

@@ -1,4 +1,7 @@
-"""The catalogue: what is known of each dataset, read from `catalogue/*.yaml`. A new dataset is a new file there."""
+"""The catalogue: what is known of each dataset, and of published weights, read from `catalogue/*.yaml`.
+
+A new dataset is a new file there.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ class ImageRule:
 
 @dataclass(frozen=True)
 class Entry:
-    """One dataset; see docs/datasets.md for the keys."""
+    """One dataset, or files of published weights; see docs/datasets.md for the keys."""
 
     name: str
     title: str
@@ -69,6 +72,9 @@ class Entry:
     upscale: int = 1
     camera: bool = False
     own: bool = False
+    weights: bool = False
+    withheld: str = ""
+    submission: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
 
     def dealt_roles(
@@ -112,7 +118,7 @@ class Entry:
 
 
 def names() -> list[str]:
-    """Names of all datasets of the catalogue."""
+    """Names of all entries of the catalogue."""
     return sorted(path.stem for path in CATALOGUE.glob("*.yaml"))
 
 

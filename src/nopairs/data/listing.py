@@ -59,6 +59,8 @@ def _roles(entry: Entry) -> str:
     """Roles that the dataset has; those with one side only say so."""
     if entry.name == entries.FOLDER:
         return "clean, degraded; as you name them"
+    if entry.weights:
+        return "weights"
     roles = [role for role in ("clean", "degraded") if entry.sides(role)]
     for role in PAIRED_ROLES:
         sides = entry.sides(role)

@@ -31,7 +31,13 @@ class Restoration:
 
 
 def measure(
-    dataset: Path, index: Path, restored: Path, metrics: Sequence[str], niqe_model: Path | None, seed: int
+    dataset: Path,
+    index: Path,
+    restored: Path,
+    metrics: Sequence[str],
+    niqe_model: Path | None,
+    seed: int,
+    withheld: str = "the test images have no clean versions",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure restored test images.
 
@@ -42,6 +48,7 @@ def measure(
         metrics: which of `names.METRICS`.
         niqe_model: what `niqe.NiqeModel.save` wrote; needed for niqe.
         seed: of SWD's patches and resampling.
+        withheld: why test images have no truth, where they have none.
 
     Returns:
         A row an image (image, scene, and a column for each measure that could be had), and a row for each
@@ -55,7 +62,7 @@ def measure(
     table = pd.read_csv(index, dtype=str, keep_default_na=False)
     tests = _test_images(table, dataset, restored)
     has_truth = all(test.clean for test in tests)
-    pair_measures, notes = _pair_measures(metrics, has_truth)
+    pair_measures, notes = _pair_measures(metrics, "" if has_truth else f"not available: {withheld}")
     model = niqe.NiqeModel.load(niqe_model) if "niqe" in metrics and niqe_model else None
     images = pd.DataFrame([_measure_image(test, pair_measures, model) for test in tests])
     rows: list[dict[str, object]] = [{"metric": metric, "note": note} for metric, note in notes.items()]
@@ -87,11 +94,11 @@ def _test_images(table: pd.DataFrame, dataset: Path, restored: Path) -> list[Res
     return tests
 
 
-def _pair_measures(metrics: Sequence[str], has_truth: bool) -> tuple[dict[str, PairMeasure], dict[str, str]]:
-    """Return the measures that compare with the truth, and for those that can't be had, why."""
+def _pair_measures(metrics: Sequence[str], no_truth: str) -> tuple[dict[str, PairMeasure], dict[str, str]]:
+    """Return the measures that compare with the truth, and for those that can't be had, why; `no_truth` says so for all."""
     wanted = [metric for metric in metrics if metric in NEED_TRUTH]
-    if not has_truth:
-        return {}, dict.fromkeys(wanted, "not available: the test images have no clean versions")
+    if no_truth:
+        return {}, dict.fromkeys(wanted, no_truth)
     measures: dict[str, PairMeasure] = {}
     notes = {}
     for metric in wanted:
@@ -140,6 +147,8 @@ def _measure_swd(
         references = [test.clean for test in tests if test.clean]
     else:
         paths = [dataset / path for path in table.path[table.role == "clean"]]
+        if not paths:
+            return {"metric": "swd", "note": "not available: the dataset has no clean images"}
         references = [paths[i] for i in _evenly(len(paths), MOST_REFERENCE_TILES)]
     restored = [read_rgb(test.restored) for test in tests]
     result = sliced_wasserstein(

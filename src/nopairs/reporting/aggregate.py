@@ -104,6 +104,7 @@ def build_table(
     rivals: Sequence[str],
     metrics: Sequence[str],
     published: pd.DataFrame | None = None,
+    remark: str = "",
 ) -> pd.DataFrame:
     """Aggregate measures into the long form (`COLUMNS`), a row a method and metric.
 
@@ -114,6 +115,7 @@ def build_table(
         rivals: methods among them; each metric's best one is what the others are compared with.
         metrics: in the table's order.
         published: columns method, metric, value, source.
+        remark: what the note of every measured value begins with.
 
     Raises:
         NopairsError: a rival is not among the methods.
@@ -125,7 +127,7 @@ def build_table(
     references = {} if published is None else published.set_index(["method", "metric"]).to_dict("index")
     rows = []
     for metric in metrics:
-        summaries = {method: _summary(one, metric) for method, one in measured.items()}
+        summaries = {method: _summary(one, metric, remark) for method, one in measured.items()}
         best = style.metric(metric).best(summaries[rival]["mean"] for rival in rivals)
         rival = next((r for r in rivals if summaries[r]["mean"] == best), "")
         for method, summary in summaries.items():
@@ -153,9 +155,9 @@ def read_published(path: Path, reference: str) -> pd.DataFrame:
     return values[values.reference == reference]
 
 
-def _summary(measured: Measured, metric: str) -> dict[str, Any]:
+def _summary(measured: Measured, metric: str, remark: str) -> dict[str, Any]:
     """Mean, spread, count, interval and note of one method's metric; nan where it was not measured."""
-    notes = [measured.note(metric)]
+    notes = [remark, measured.note(metric)]
     values, whole_set = measured.per_image(metric), measured.set_wide(metric)
     if values is not None:
         summary, remarks = _image_summary(measured, values)
@@ -164,7 +166,7 @@ def _summary(measured: Measured, metric: str) -> dict[str, Any]:
         mean = {"mean": whole_set["value"].mean(), "std": whole_set["std"].mean()}
         summary = {**mean, "n": whole_set["n"].iloc[0], "seeds": len(whole_set)}
     else:
-        return {"mean": np.nan, "note": notes[0] or "not available: not measured"}
+        return {"mean": np.nan, "note": measured.note(metric) or "not available: not measured"}
     return {**summary, "note": "; ".join(note for note in notes if note)}
 
 

@@ -149,9 +149,10 @@ def table_view(name: str, table: pd.DataFrame, caption: Text) -> TableView:
 
 
 def _shown_metrics(table: pd.DataFrame) -> list[str]:
-    """Return the metrics in order; without truth, not those that need it."""
+    """Return the metrics in order; without truth, not those that need it, unless a paper has values of them."""
     measured = set(table.loc[table["mean"].notna(), "metric"])
-    hidden = set() if measured & set(NEED_TRUTH) else set(NEED_TRUTH)
+    published = set(table.loc[table["published"].notna(), "metric"])
+    hidden = set() if measured & set(NEED_TRUTH) else set(NEED_TRUTH) - published
     return [metric for metric in style.order_metrics(table["metric"]) if metric not in hidden]
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from nopairs.data.weights import find, is_reference
 from nopairs.errors import NopairsError, one_line
 from nopairs.torch_compat import make_torchvision_importable
 
@@ -20,12 +21,14 @@ MARGIN = 64
 
 @dataclass(frozen=True)
 class PretrainedOptions:
-    """weights: path of the weight file (.pth, .safetensors ...)."""
+    """weights: path of the weight file (.pth, .safetensors ...), or `catalogue:<entry>/<path>`, which the workflow fetches."""
 
     weights: str
 
     def __post_init__(self) -> None:
-        if not Path(self.weights).is_file():
+        if is_reference(self.weights):
+            find(self.weights)
+        elif not Path(self.weights).is_file():
             raise NopairsError(
                 f"{self.weights}: no such weight file; give a trained model's folder or a weight file"
             )
@@ -38,6 +41,11 @@ class Pretrained(nn.Module):
 
     def __init__(self, options: PretrainedOptions) -> None:
         super().__init__()
+        if is_reference(options.weights):
+            name, file = find(options.weights)
+            raise NopairsError(
+                f"{options.weights}: not fetched; run `nopairs data fetch {name}`, and name data/{name}/{file.path}"
+            )
         path = Path(options.weights)
         weights = _read_weights(path)
         make_torchvision_importable()

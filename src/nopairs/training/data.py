@@ -62,8 +62,8 @@ class UnpairedData:
         return ", ".join(self.tiles[role][1][k] for role, index in self.index.items() for k in index)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return the mean PSNR (dB) of the restored validation images, rounded to 8 bits; unpaired images alone tell nothing."""
-        return {"psnr": validation_psnr(network, self.val)}
+        """Return the mean PSNR (dB) of the restored validation images, rounded to 8 bits; nothing where there are none."""
+        return {"psnr": validation_psnr(network, self.val)} if self.val else {}
 
 
 class PairedData:

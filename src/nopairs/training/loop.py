@@ -53,7 +53,7 @@ class Data(Protocol):
         """Name the files that the latest batch was cut from, for error messages."""
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return validation measures; the first one is the one to maximise. Called only with `validate_every`."""
+        """Return validation measures, the first one to be maximised; none without images for it. Called with `validate_every` only."""
 
 
 @dataclass
@@ -195,7 +195,8 @@ class Trainer:
         if validate:
             measures = self.data.validate(self.average.eval())
             row |= {f"val_{name}": value for name, value in measures.items()}
-            self._keep_best(next(iter(measures.values())))
+            if measures:
+                self._keep_best(next(iter(measures.values())))
         fixed = {
             "step": step,
             "loss": row.pop("loss"),

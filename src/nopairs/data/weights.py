@@ -1,0 +1,50 @@
+"""Published weights that the configuration names as `catalogue:<entry>/<path>` in place of a file of the user's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nopairs.data import entries
+from nopairs.data.entries import RemoteFile
+from nopairs.errors import NopairsError
+from nopairs.registry import suggest
+
+PREFIX = "catalogue:"
+
+
+def is_reference(value: Any) -> bool:
+    """Whether an option's value names a file of the catalogue."""
+    return isinstance(value, str) and value.startswith(PREFIX)
+
+
+def find(reference: str) -> tuple[str, RemoteFile]:
+    """Return the entry's name and the file that `catalogue:<entry>/<path>` names.
+
+    Raises:
+        NopairsError: the catalogue has no such entry or file.
+    """
+    name, _, path = reference.removeprefix(PREFIX).partition("/")
+    if name not in (known := [name for name in entries.names() if entries.load(name).weights]):
+        raise NopairsError(f"{reference}: the catalogue has no weights {name!r}; {suggest(name, known)}")
+    files = {file.path: file for file in entries.load(name).files}
+    if path not in files:
+        raise NopairsError(f"{reference}: {name} has no file {path!r}; {suggest(path, files)}")
+    return name, files[path]
+
+
+def references(options: dict[str, Any]) -> list[str]:
+    """Return the files of the catalogue that options name."""
+    return [value for value in options.values() if is_reference(value)]
+
+
+def localised(options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return options with the paths below the folder of downloads in place of what names files of the catalogue."""
+    return {
+        key: str(_path(value, folder)) if is_reference(value) else value for key, value in options.items()
+    }
+
+
+def _path(reference: str, folder: Path) -> Path:
+    name, file = find(reference)
+    return folder / name / file.path
