@@ -15,8 +15,9 @@ from skimage import data
 from table import Row
 
 from nopairs.data.images import write_png
-from nopairs.models import make, make_options
-from nopairs.training.data import PairedData, UnpairedData
+from nopairs.data.tiles import read_tiles
+from nopairs.models import make, make_options, training_roles
+from nopairs.training.data import PairedData, dataset_data
 from nopairs.training.hardware import has_fast_bfloat16
 from nopairs.training.loop import Data, Trainer
 from nopairs.training.options import TrainingOptions
@@ -56,10 +57,11 @@ def write_tiles(dataset: Path) -> None:
 def compare(family: str, kind: str, entry: dict[str, Any], dataset: Path) -> list[Row]:
     """Time our step and the plain one in turns, so that whatever else the machine does meets both."""
     options = make_options(TrainingOptions, "training", entry["training"])
-    source = UnpairedData(dataset, ("clean", "degraded"), [], options)
-    batches: Data = (
-        source if family == "degradation" else PairedData(source.clean, source.degraded, [], options)
-    )
+    if roles := training_roles(family, entry):
+        batches = dataset_data(dataset, roles, [], options)
+    else:
+        tiles = (read_tiles(dataset / side)[0] for side in ("clean", "degraded"))
+        batches = PairedData(*tiles, [], options)
     waiting = Stopwatch(batches.batch)
     batches.batch = waiting  # type: ignore[method-assign, assignment]
     ours = our_step(family, kind, entry, batches, options)
