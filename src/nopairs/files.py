@@ -44,6 +44,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        _to_disk(temporary)
         temporary.replace(path)
     except Exception as error:
         _explain(error, path)
@@ -66,6 +67,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     try:
         temporary.mkdir(parents=True)
         yield temporary
+        for file in filter(Path.is_file, temporary.rglob("*")):
+            _to_disk(file)
         shutil.rmtree(path, ignore_errors=True)
         temporary.replace(path)
     except Exception as error:
@@ -202,6 +205,12 @@ def _explain(error: Exception, path: Path) -> None:
         raise NopairsError(
             f"{path}: cannot be written: {_UNWRITABLE[code]}; mend that, then start again: what is finished is kept"
         ) from error
+
+
+def _to_disk(file: Path) -> None:
+    """Wait until a file's content is on the disk: after a crash of the machine a name may be there and the content not."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
 
 
 def _probe(folder: Path) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,27 @@ with only_writer(sys.argv[1]), atomic_folder(sys.argv[1]) as folder:
     print("ready", flush=True)
     time.sleep(60)
 """
+
+
+def test_content_is_on_the_disk_before_the_name_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+
+    def fsync(number: int) -> None:
+        assert not (tmp_path / "file").exists() and not (tmp_path / "folder").exists()
+        synced.append(Path(f"/proc/self/fd/{number}").resolve().read_text())
+
+    monkeypatch.setattr("os.fsync", fsync)
+    with files.atomic_folder(tmp_path / "folder") as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner/a").write_text("a")
+        (folder / "b").write_text("b")
+    assert sorted(synced) == ["a", "b"]
+    shutil.rmtree(tmp_path / "folder")
+    with files.atomic_file(tmp_path / "file") as temporary:
+        temporary.write_text("c")
+    assert synced[2:] == ["c"]
 
 
 def test_one_writer_at_a_time_until_it_ends_however_it_ends(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -101,6 +102,7 @@ def write_dataset(sources: Sequence[SourcePhoto], folder: Path, recipe: Recipe, 
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=context) as pool:
             list(pool.map(work, sources))
+    os.sync()  # an index says that all images are there, after a crash of the machine too
     with atomic_file(index) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -125,7 +127,7 @@ def _write_photo(source: SourcePhoto, folder: Path, recipe: Recipe, code: str) -
     part = folder / PARTS / name
     if part.is_file():
         done = read_json(part)
-        if done["key"] == key and all((folder / row["path"]).is_file() for row in done["rows"]):
+        if done["key"] == key and all(_has_content(folder / row["path"]) for row in done["rows"]):
             return
     views = _camera_views(source, recipe.camera, recipe.seed) if recipe.camera else _own_views(source)
     pieces = [piece for view in views for piece in _pieces(view, recipe, source.path)]
@@ -140,6 +142,10 @@ def _write_photo(source: SourcePhoto, folder: Path, recipe: Recipe, code: str) -
         path.write_bytes(png)
         row["sha256"] = hashlib.sha256(png).hexdigest()
     write_json(part, {"key": key, "rows": rows})
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _own_views(source: SourcePhoto) -> Iterator[View]:

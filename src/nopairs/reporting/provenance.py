@@ -89,6 +89,8 @@ def usage(folder: Path) -> list[Usage]:
     """Read Snakemake's benchmarks in `folder`, ``<rule>.tsv`` or ``<rule>/.../*.tsv``; longest rule first."""
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.tsv")):
+        if not path.stat().st_size:  # Snakemake wrote it before the machine crashed
+            continue
         inner = path.relative_to(folder)
         files.setdefault(inner.parts[0] if len(inner.parts) > 1 else inner.stem, []).append(path)
     rules = [_usage(rule, paths) for rule, paths in files.items()]
