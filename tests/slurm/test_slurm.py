@@ -25,8 +25,12 @@ ROOT = Path(__file__).resolve().parents[2]
 # Seconds after which something must have gone wrong, on a busy machine too.
 PATIENCE = 1800
 WANTED = os.environ.get("NOPAIRS_TEST_SLURM") == "1"
-# The tiny experiment, with a training that lasts long enough to be interrupted.
-LONGER = "degradations: {ludvae: {training: {steps: 600, save_every: 0.5, log_every: 50}}}\n"
+# The tiny experiment, with a training that lasts long enough to be interrupted, and the default methods.
+METHODS = "input, nlm, bm3d, awgn+dncnn, awgn_tuned+dncnn, ludvae+dncnn, supervised+dncnn"
+LONGER = (
+    "degradations: {ludvae: {training: {steps: 600, save_every: 0.5, log_every: 50}}}\n"
+    f"tables: {{denoising: {{methods: [{METHODS}]}}}}\n"
+)
 # As a user would fill the table in.
 PARTITIONS = "partitions: {main: {max_runtime: 2880}, gpu: {max_runtime: 2880, max_gpu: 4}}\n"
 MODELS = ("ludvae", "awgn+dncnn", "ludvae+dncnn")
@@ -88,7 +92,9 @@ class Run:
 @pytest.fixture(scope="module")
 def run(cluster: slurm.Cluster, checkout: Path) -> Run:
     """`snakemake --profile slurm all`, disturbed in three ways; beside it the same on this machine, left alone."""
-    too_little = [f"{rule}:mem_mb=100*attempt**6" for rule in ("preprocess", "fit_niqe", "measure_noise")]
+    too_little = [
+        f"{rule}:mem_mb=100*attempt**6" for rule in ("preprocess", "fit_niqe", "measure_real_noise")
+    ]
     arguments = command("--profile", "slurm", "--set-resources", *too_little, "all")
     with (checkout / "slurm.out").open("w") as out:
         process = subprocess.Popen(arguments, cwd=checkout, env=cluster.environment, stdout=out, stderr=out)
