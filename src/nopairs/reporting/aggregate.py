@@ -86,8 +86,8 @@ def _sets(folders: Sequence[Path]) -> pd.DataFrame:
     frames = [_read(folder / "set.csv", "metric", ["note"]) for folder in folders]
     if len(frames) == 1:
         return frames[0]
-    numbers = sum(frame.drop(columns="note") for frame in frames)
-    return (numbers / len(frames)).assign(n=numbers["n"], note=frames[0]["note"])
+    numbers = pd.concat([frame.drop(columns="note") for frame in frames]).groupby(level=0, sort=False)
+    return numbers.mean(skipna=False).assign(n=numbers["n"].sum(), note=frames[0]["note"])
 
 
 def _read(path: Path, index: str, text: Sequence[str]) -> pd.DataFrame:
