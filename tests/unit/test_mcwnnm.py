@@ -123,6 +123,16 @@ def test_a_constant_image_is_unchanged() -> None:
     np.testing.assert_allclose(MCWNNM(OPTIONS).restore(image), image, atol=1e-6)
 
 
+def test_a_channel_clipped_everywhere_keeps_the_others_restored(
+    clean: torch.Tensor, noisy: torch.Tensor
+) -> None:
+    both = [torch.stack([torch.ones_like(image[0]), *image[1:]]) for image in (clean, noisy)]
+    levels = torch.tensor([0.0, *LEVELS[1:]])
+    restored = mcwnnm.denoise(both[1], levels, OPTIONS)
+    assert psnr(restored[1:], both[0][1:]) > psnr(both[1][1:], both[0][1:]) + 2
+    torch.testing.assert_close(restored[0], both[0][0], atol=1e-4, rtol=0)
+
+
 def test_levels_of_their_own_restore_unequal_channels_better(
     clean: torch.Tensor, noisy: torch.Tensor
 ) -> None:

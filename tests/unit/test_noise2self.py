@@ -75,6 +75,10 @@ def test_a_short_training_on_noisy_crops_alone_removes_independent_noise() -> No
     assert errors[1] < errors[0] / 3
 
 
+def test_an_image_of_one_row_is_restored() -> None:
+    assert small()(torch.rand(1, 3, 1, 9)).shape == (1, 3, 1, 9)
+
+
 def test_it_learns_from_degraded_images_alone() -> None:
     assert Noise2SelfOptions(**SMALL).roles == ("degraded",)
     with pytest.raises(NopairsError, match="grid 1"):

@@ -23,6 +23,9 @@ CHUNK = 128
 SMALLEST_SIDE = 16
 # Weight of a singular value s: this x sqrt(patches) x noise variance / s.
 WEIGHT = 2 * math.sqrt(2)
+# A channel's noise counts as at least this share of the noisiest channel's: one that is clipped everywhere seems to have none, and
+# would leave the others without weight.
+LEAST_SHARE = 0.2
 # Distance between the patches that the noise level is estimated from.
 ESTIMATION_STEP = 3
 
@@ -170,11 +173,11 @@ def denoise_groups(groups: torch.Tensor, levels: torch.Tensor, options: MCWNNMOp
     """Restore groups of patches (groups, patches, 3 x pixels) with noise of deviations `levels` (3,)."""
     mean = groups.mean(1, keepdim=True)
     centred = groups - mean
-    each = options.strength * levels.expand(len(groups), 3)
+    each = levels.expand(len(groups), 3)
     for _ in range(options.passes):
+        each = options.strength * each.clamp(min=LEAST_SHARE * each.amax(1, keepdim=True))
         low_rank = minimise(centred, each, options)
-        removed = (centred - low_rank).square().mean(1).unflatten(1, (3, -1)).mean(2)
-        each = options.strength * removed.sqrt()
+        each = (centred - low_rank).square().mean(1).unflatten(1, (3, -1)).mean(2).sqrt()
     return low_rank + mean
 
 

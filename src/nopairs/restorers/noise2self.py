@@ -81,5 +81,7 @@ def hide(images: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
     """Replace the pixels of (batch, channels, H, W) where the mask (H, W) is set by the mean of their eight neighbours."""
     channels = images.shape[1]
     kernel = NEIGHBOURS.to(images).expand(channels, 1, 3, 3)
-    around = F.conv2d(F.pad(images, (1, 1, 1, 1), mode="reflect"), kernel, groups=channels)
+    # Reflection keeps a pixel out of its own neighbourhood; an image of one row or column has nothing to reflect.
+    mode = "reflect" if min(images.shape[2:]) > 1 else "replicate"
+    around = F.conv2d(F.pad(images, (1, 1, 1, 1), mode=mode), kernel, groups=channels)
     return torch.where(hidden, around.to(images.dtype), images)
