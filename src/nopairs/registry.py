@@ -23,6 +23,11 @@ RESTORERS = {
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "pretrained": "nopairs.restorers.pretrained:Pretrained",
 }
+OPERATORS = {
+    "identity": "nopairs.priors.operators:Identity",
+    "blur": "nopairs.priors.operators:Blur",
+    "blur_downsample": "nopairs.priors.operators:BlurDownsample",
+}
 
 
 def find(registry: dict[str, str], kind: str) -> Any:

@@ -1,0 +1,211 @@
+"""Forward operators: what an instrument makes of an image before its noise. Linear, with adjoints, differentiable.
+
+Images and observations are (batch, channels, H, W); every channel is treated alike. White noise of deviation `noise` is added to
+what an operator gives.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from nopairs.errors import NopairsError
+
+Size = tuple[int, int]
+
+
+class Operator(ABC):
+    """A linear operator, and the deviation of the white noise that comes with it."""
+
+    Options: type
+    noise: float
+
+    @abstractmethod
+    def observed_size(self, size: Size) -> Size:
+        """Return height and width of the observation of an image; raises NopairsError for a size that it does not take."""
+
+    @abstractmethod
+    def image_size(self, observed: Size) -> Size:
+        """Return height and width of the image behind an observation."""
+
+    @abstractmethod
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Map images to their noiseless observations."""
+
+    @abstractmethod
+    def adjoint(self, observed: torch.Tensor) -> torch.Tensor:
+        """Map observations to images: <A x, y> = <x, A* y>."""
+
+    @abstractmethod
+    def start(self, observed: torch.Tensor) -> torch.Tensor:
+        """Return a first guess of the images, by interpolation."""
+
+    def observe(self, image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return noisy observations of images; the noise is drawn on the CPU, equal on every device."""
+        clean = self(image)
+        return clean + self.noise * torch.randn(clean.shape, generator=generator).to(clean)
+
+    def check_observed(self, observed: torch.Tensor) -> None:
+        """Raise NopairsError for an observation that has no pixels, or such as are no numbers."""
+        if min(observed.shape[-2:]) < 1:
+            raise NopairsError(
+                f"an observation of {tuple(observed.shape[-2:])} pixels; there is nothing to see"
+            )
+        if not torch.isfinite(observed).all():
+            raise NopairsError("an observation has pixels that are not finite; mend or leave out that image")
+
+
+@dataclass(frozen=True)
+class IdentityOptions:
+    """noise: deviation of the white noise."""
+
+    noise: float
+
+    def __post_init__(self) -> None:
+        _check_noise(self.noise)
+
+
+@dataclass(frozen=True)
+class BlurOptions:
+    """A Gaussian kernel of `size` x `size` taps and deviation `sigma`, of sum 1.
+
+    noise: deviation of the white noise.
+    """
+
+    size: int
+    sigma: float
+    noise: float
+
+    def __post_init__(self) -> None:
+        _check_noise(self.noise)
+        if self.size < 1 or self.sigma <= 0:
+            raise NopairsError(f"blur: size {self.size} and sigma {self.sigma} must be positive")
+        if self.size % 2 == 0:
+            raise NopairsError(f"blur: size {self.size} must be odd, or the image would move by half a pixel")
+
+
+@dataclass(frozen=True)
+class BlurDownsampleOptions:
+    """The kernel of `BlurOptions`, and every `factor`-th pixel in both directions of what it makes."""
+
+    size: int
+    sigma: float
+    factor: int
+    noise: float
+
+    def __post_init__(self) -> None:
+        _check_noise(self.noise)
+        if not 1 <= self.factor <= self.size or self.sigma <= 0:
+            raise NopairsError(
+                f"blur_downsample: factor {self.factor} must be within 1 and size {self.size}, sigma {self.sigma} positive"
+            )
+        if (self.size - self.factor) % 2:
+            raise NopairsError(
+                f"blur_downsample: size {self.size} and factor {self.factor} must both be even or both be odd"
+            )
+
+
+class _Convolution(Operator):
+    """y_i = sum_k g_k x_(factor i + k - before), in both directions; the image is continued periodically."""
+
+    def __init__(self, taps: torch.Tensor, factor: int, before: int, noise: float) -> None:
+        self.kernel = torch.outer(taps, taps)
+        self.factor, self.noise = factor, noise
+        self.before, self.after = before, len(taps) - factor - before
+
+    def observed_size(self, size: Size) -> Size:
+        """A `factor`-th of the image's size, which must be a multiple of it and as large as the kernel."""
+        if size[0] % self.factor or size[1] % self.factor or min(size) < len(self.kernel):
+            raise NopairsError(
+                f"an image of {size[0]}x{size[1]} pixels: both sides must be multiples of {self.factor}"
+                f" and at least {len(self.kernel)}"
+            )
+        return size[0] // self.factor, size[1] // self.factor
+
+    def image_size(self, observed: Size) -> Size:
+        """`factor` times the observation's."""
+        return observed[0] * self.factor, observed[1] * self.factor
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Blur and take every `factor`-th pixel."""
+        height, width = image.shape[-2:]
+        observed = self.observed_size((height, width))
+        padded = F.pad(image.reshape(-1, 1, height, width), [self.before, self.after] * 2, mode="circular")
+        values = F.conv2d(padded, self.kernel.to(image)[None, None], stride=self.factor)
+        return values.reshape(*image.shape[:-2], *observed)
+
+    def adjoint(self, observed: torch.Tensor) -> torch.Tensor:
+        """Spread each pixel by the kernel; what falls beyond an edge comes in at the other one."""
+        height, width = observed.shape[-2:]
+        single = observed.reshape(-1, 1, height, width)
+        spread = F.conv_transpose2d(single, self.kernel.to(observed)[None, None], stride=self.factor)
+        size = self.image_size((height, width))
+        for dim, side in zip((-2, -1), size, strict=True):
+            inside, over = spread.split([side, spread.shape[dim] - side], dim)
+            missing = [0, 0] * (-1 - dim) + [0, side - over.shape[dim]]
+            spread = (inside + F.pad(over, missing)).roll(-self.before, dim)
+        return spread.reshape(*observed.shape[:-2], *size)
+
+    def start(self, observed: torch.Tensor) -> torch.Tensor:
+        """Bicubic interpolation, moved to where the observation's pixels are centred.
+
+        Pixel i of an observation is centred on factor i + (size - 1)/2 - before, that of an interpolation on factor i + (factor - 1)/2.
+        """
+        if self.factor == 1:
+            return observed.clone()
+        height, width = observed.shape[-2:]
+        single = observed.reshape(-1, 1, height, width)
+        larger = F.interpolate(single, scale_factor=self.factor, mode="bicubic", align_corners=False)
+        shift = (len(self.kernel) - self.factor) // 2 - self.before
+        return larger.roll((shift, shift), (-2, -1)).reshape(*observed.shape[:-2], *larger.shape[-2:])
+
+
+class Identity(_Convolution):
+    """The image itself: what is left is denoising."""
+
+    Options = IdentityOptions
+
+    def __init__(self, options: IdentityOptions) -> None:
+        super().__init__(torch.ones(1), 1, 0, options.noise)
+
+
+class Blur(_Convolution):
+    """A Gaussian blur of the periodically continued image."""
+
+    Options = BlurOptions
+
+    def __init__(self, options: BlurOptions) -> None:
+        super().__init__(
+            gaussian_taps(options.size, options.sigma), 1, (options.size - 1) // 2, options.noise
+        )
+
+
+class BlurDownsample(_Convolution):
+    """A Gaussian blur and a smaller grid, as in the super-resolution of patchNR (Altekrüger et al., 2023).
+
+    The kernel begins at the pixel itself and the image is continued at its far edges only: pixel i is centred on
+    factor i + (size - 1)/2, for their 16 taps and factor 4 on 4 i + 7.5.
+    """
+
+    Options = BlurDownsampleOptions
+
+    def __init__(self, options: BlurDownsampleOptions) -> None:
+        super().__init__(gaussian_taps(options.size, options.sigma), options.factor, 0, options.noise)
+
+
+def gaussian_taps(size: int, sigma: float) -> torch.Tensor:
+    """Return a Gaussian sampled at `size` points around its centre, of sum 1."""
+    places = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    taps = torch.exp(-(places**2) / (2 * sigma**2))
+    return (taps / taps.sum()).float()
+
+
+def _check_noise(noise: Any) -> None:
+    if not isinstance(noise, int | float) or noise <= 0:
+        raise NopairsError(
+            f"operator: noise {noise!r} must be a positive number; priors are weighed against it"
+        )
