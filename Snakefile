@@ -39,7 +39,7 @@ onsuccess:
             state.unlink()
 
 
-# One short target a table: `snakemake table_denoising`.
+# One short target a table, and a curve: `snakemake table_denoising`.
 for name in CONFIG["tables"]:
 
     rule:
@@ -47,4 +47,14 @@ for name in CONFIG["tables"]:
             f"table_{name}"
         input:
             f"results/tables/{name}.csv",
+        localrule: True
+
+
+for name in CONFIG["curves"]:
+
+    rule:
+        name:
+            f"curve_{name}"
+        input:
+            f"results/figures/curves/{name}.png",
         localrule: True

@@ -36,7 +36,7 @@ class Method:
 
 
 def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
-    """Check a configuration and return it with `base:` entries and tables filled in.
+    """Check a configuration and return it with `base:` entries, tables and curves filled in.
 
     Raises:
         NopairsError: a misspelt key, an impossible value, an unknown method, a folder that is not there; one line each.
@@ -63,6 +63,9 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
         _check_trained_on(config, name)
     for name, table in config["tables"].items():
         config["tables"][name] = _resolve_table(config, name, table)
+    config["curves"] = {
+        name: _resolve_curve(config, name, curve) for name, curve in config.get("curves", {}).items()
+    }
     return config
 
 
@@ -261,7 +264,7 @@ def _check_trained_on(config: dict[str, Any], name: str) -> None:
 
 def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entry) -> None:
     known = {
-        "": ("source", "seed", "tile"),
+        "": ("source", "seed", "tile", "train_photos"),
         "trained": () if entry.name == entries.FOLDER else ("trained_on",),
         "photos": OWN_PHOTOS if entry.name == entries.FOLDER else (),
         "files": ("only",) if entry.files else (),
@@ -283,7 +286,9 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
             raise NopairsError(f"config: datasets: {name}: no `{key}:`; name a folder of {photos} photos")
 
 
-def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> dict[str, Any]:
+def _resolve_table(
+    config: dict[str, Any], name: str, table: dict[str, Any], family: str = "tables"
+) -> dict[str, Any]:
     """Fill in the datasets, and leave out what one of them cannot have. A table over several is called by all their names."""
     table = {"dataset": config["dataset"], "rivals": [], "in_all": True, **table}
     datasets = [table["dataset"]] if isinstance(table["dataset"], str) else table["dataset"]
@@ -291,11 +296,11 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
     for dataset in datasets:
         if dataset not in config["datasets"]:
             raise NopairsError(
-                f"config: tables: {name}: dataset {dataset!r}: {registry.suggest(dataset, config['datasets'])}"
+                f"config: {family}: {name}: dataset {dataset!r}: {registry.suggest(dataset, config['datasets'])}"
             )
         if not (_is_withheld(config, dataset) or {"degraded", "test"} & _roles(config, dataset)):
             raise NopairsError(
-                f"config: tables: {name}: dataset {dataset!r} has clean images only; a table needs degraded ones"
+                f"config: {family}: {name}: dataset {dataset!r} has clean images only; a table needs degraded ones"
             )
     sources = [trained_on(config, dataset) for dataset in datasets]
     methods = [parse_method(config, method) for method in table["methods"]]
@@ -311,6 +316,27 @@ def _resolve_table(config: dict[str, Any], name: str, table: dict[str, Any]) -> 
     if not all(has_role(config, source, "clean") for source in sources):  # NIQE is fitted on them
         table["metrics"] = [metric for metric in table["metrics"] if metric != "niqe"]
     return table
+
+
+def _resolve_curve(config: dict[str, Any], name: str, curve: dict[str, Any]) -> dict[str, Any]:
+    """Check a curve as a table of each of its datasets would be, and that each says how many photos it trains on."""
+    curve = {"metric": "psnr", **curve}
+    for dataset in curve["datasets"]:
+        table = {"dataset": dataset, "methods": curve["methods"], "metrics": [curve["metric"]]}
+        table = _resolve_table(config, name, table, "curves")
+        if "train_photos" not in config["datasets"][dataset]:
+            raise NopairsError(
+                f"config: curves: {name}: dataset {dataset!r} says no `train_photos:`, its place on the curve"
+            )
+        if missing := [method for method in curve["methods"] if method not in table["methods"]]:
+            raise NopairsError(
+                f"config: curves: {name}: dataset {dataset!r} has not what {missing[0]!r} needs"
+            )
+        if not table["metrics"]:
+            raise NopairsError(
+                f"config: curves: {name}: dataset {dataset!r} has not what {curve['metric']!r} needs"
+            )
+    return curve
 
 
 def _check_chain(config: dict[str, Any], method: Method) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 def resolve(change: dict[str, Any] | None = None) -> dict[str, Any]:
     return config.resolve(config.merge(copy.deepcopy(DEFAULT), change or {}), SCHEMA)
+
+
+def curve(source: str, methods: Sequence[str] = ("input",), **settings: Any) -> dict[str, Any]:
+    """A configuration with a curve over one dataset."""
+    datasets = {"x": {"source": source, **settings}}
+    return {"datasets": datasets, "curves": {"c": {"datasets": ["x"], "methods": list(methods)}}}
 
 
 def test_the_default_resolves() -> None:
@@ -76,6 +83,12 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"datasets": {"x": {"source": "wppnets", "tile": 102}}}, "tile 102 must be a multiple of 4"),
         ({"dataset": "x", "datasets": {"x": {"source": "train400"}}}, "'x' has clean images only"),
         ({"data": {"mirrors": "/x"}}, "did you mean 'mirror'"),
+        (curve("polyu"), "curves: c: dataset 'x' says no `train_photos:`"),
+        (
+            curve("aim19", train_photos=5, methods=["supervised+dncnn"]),
+            "has not what 'supervised+dncnn' needs",
+        ),
+        (curve("polyu", train_photos=5, methods=["ludvae+dncn"]), "did you mean 'dncnn'"),
         ({"restorers": {"dncnn": {"training": {"schedule": "cosin"}}}}, "schedule 'cosin'"),
         ({"degradations": {"x": {"base": "ludva"}}}, "did you mean 'ludvae'"),
         ({"selection": {"stand_in": "ludva"}}, "did you mean 'ludvae'"),

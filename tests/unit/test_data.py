@@ -160,6 +160,24 @@ def test_own_folders_hold_out_every_nth_degraded_photo(tmp_path: Path) -> None:
     assert (dataset / "test/degraded/sub__n0.png").is_file() and not (dataset / "test/clean").exists()
 
 
+def test_so_many_photos_of_each_half_and_all_of_the_rest(tmp_path: Path) -> None:
+    for k in range(7):
+        save(tmp_path / f"clean/c{k}.png", k)
+        save(tmp_path / f"noisy/n{k}.png", 10 + k)
+
+    def named(most: int, seed: int, role: str) -> set[str]:
+        found = folders(tmp_path, test_every=3, train_photos=most, seed=seed)
+        return {photo.photo for photo in found if photo.role == role}
+
+    for most in (1, 3):
+        assert len(named(most, 0, "clean")) == len(named(most, 0, "degraded")) == most
+        assert named(most, 0, "test") == {"n0", "n3", "n6"}
+    assert named(1, 0, "clean") < named(3, 0, "clean")
+    assert len({frozenset(named(3, seed, "clean")) for seed in range(5)}) > 1
+    with pytest.raises(NopairsError, match="train_photos: 5, but there are 4 degraded ones"):
+        folders(tmp_path, test_every=3, train_photos=5, seed=0)
+
+
 def test_a_photo_in_training_and_test_is_found_by_its_content(tmp_path: Path) -> None:
     for k in range(3):
         save(tmp_path / f"clean/{k}.png", k)

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from report_fixture import METHODS, SOURCES, Tree
+from report_fixture import METHODS, SOURCES, Tree, run_script
 
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
@@ -196,6 +196,42 @@ def test_table_plot_of_two_datasets_names_them(tree: Tree) -> None:
     both = pd.concat([table, table.assign(dataset="other")])
     shown = texts(figures.table_plot(both))
     assert "photos: PSNR ↑" in shown and "other: PSNR ↑" in shown
+
+
+def test_the_curve_script_draws_a_dot_a_run_and_writes_the_means(tmp_path: Path) -> None:
+    runs = {}
+    for run, (photos, values) in {
+        "a": (5, [30.0, 31.0]),
+        "b": (5, [31.0, 32.0]),
+        "c": (20, [32.0, 35.0]),
+    }.items():
+        for method, extra in (("input", 0.0), ("ludvae+dncnn", 1.0)):
+            psnr = [28.0, 29.0] if method == "input" else [value + extra for value in values]
+            images = tmp_path / f"{run}/{method}/images.csv"
+            images.parent.mkdir(parents=True)
+            pd.DataFrame({"image": ["x", "y"], "scene": ["x", "y"], "psnr": psnr}).to_csv(images, index=False)
+            runs[images] = f"{photos}/{method}={images}"
+    out = tmp_path / "curve"
+    arguments = [
+        "--run",
+        *runs.values(),
+        "--metric",
+        "psnr",
+        "--csv",
+        out / "runs.csv",
+        "--out",
+        out / "curve.png",
+    ]
+    assert run_script("plot_curve", *arguments) == 0
+    written = pd.read_csv(out / "runs.csv")
+    learned = written[written.method == "ludvae+dncnn"]
+    assert learned.photos.tolist() == [5, 5, 20] and learned.psnr.tolist() == [31.5, 32.5, 34.5]
+    figure = figures.curve(written, "psnr")
+    assert {"input", "ludvae+dncnn", "PSNR (dB)"} <= set(texts(figure)) and overlapping(figure) == []
+    lines = {line.get_label(): line.get_ydata().tolist() for line in figure.axes[0].get_lines()}
+    assert lines["ludvae+dncnn"] == [32.0, 34.5] and lines["input"] == [28.5, 28.5]
+    arguments[arguments.index("psnr")] = "niqe"
+    assert run_script("plot_curve", *arguments) == 1
 
 
 def test_empty_table_is_refused(tree: Tree) -> None:

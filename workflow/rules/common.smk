@@ -47,9 +47,8 @@ DEGRADATIONS, RESTORERS, DATASETS = (
 if CONFIG["data"]["mirror"]:
     os.environ.setdefault(MIRROR_VARIABLE, CONFIG["data"]["mirror"])
 TABLES_IN_ALL = [name for name, table in CONFIG["tables"].items() if table["in_all"]]
-METHODS = sorted(
-    {method for table in CONFIG["tables"].values() for method in table["methods"]}
-)
+SHOWN = [*CONFIG["tables"].values(), *CONFIG["curves"].values()]
+METHODS = sorted({method for shown in SHOWN for method in shown["methods"]})
 SEEDS = CONFIG["seeds"]
 # How many there are is not known where jobs go to a cluster.
 ALL_CORES = workflow.resource_settings.cores or CONFIG["threads"]
@@ -59,9 +58,7 @@ REPORTED = sorted({CONFIG["tables"][table]["datasets"][0] for table in TABLES_IN
 if workflow.exec_mode == ExecMode.DEFAULT:
     for folder in filter(os.path.isdir, (".", ".snakemake", "results")):
         insist(check_writable, folder)
-    for dataset in {
-        name for table in CONFIG["tables"].values() for name in table["datasets"]
-    }:
+    for dataset in {name for shown in SHOWN for name in shown["datasets"]}:
         insist(check_folders, DATASETS[dataset])
 
 
@@ -108,6 +105,7 @@ wildcard_constraints:
     degradation=any_of(DEGRADATIONS),
     method=any_of(METHODS),
     table=any_of(CONFIG["tables"]),
+    curve=any_of(CONFIG["curves"]),
     seed=any_of(map(str, SEEDS)),
 
 
@@ -373,6 +371,20 @@ def table_arguments(wildcards):
             table["reference"],
         ]
     return words
+
+
+def curve_runs(wildcards):
+    """Measures of every run of a curve: <number of photos>/<method> -> images.csv of each dataset and seed."""
+    curve = CONFIG["curves"][wildcards.curve]
+    return [
+        (
+            f"{DATASETS[dataset]['train_photos']}/{method}",
+            f"results/metrics/{dataset}/{method}/seed{seed}/images.csv",
+        )
+        for dataset in curve["datasets"]
+        for method in curve["methods"]
+        for seed in SEEDS
+    ]
 
 
 # report.smk

@@ -91,6 +91,30 @@ rule plot_table:
         "{params.python}/plot_table.py --table {input} --out {output.png} 2>&1 | tee {log}"
 
 
+# The mean of a metric against the number of training photos. No part of `all`.
+rule plot_curve:
+    input:
+        lambda wildcards: [path for _, path in curve_runs(wildcards)],
+    output:
+        csv="results/curves/{curve}.csv",
+        png="results/figures/curves/{curve}.png",
+        pdf="results/figures/curves/{curve}.pdf",
+    log:
+        "results/logs/plot_curve/{curve}.log",
+    benchmark:
+        "results/benchmarks/plot_curve/{curve}.tsv"
+    localrule: True
+    conda:
+        "../../envs/nopairs.yaml"
+    params:
+        python=PYTHON,
+        runs=lambda wildcards: ["=".join(run) for run in curve_runs(wildcards)],
+        metric=lambda wildcards: CONFIG["curves"][wildcards.curve]["metric"],
+        code=code("plot_curve.py"),
+    shell:
+        "{params.python}/plot_curve.py --run {params.runs:q} --metric {params.metric} --csv {output.csv} --out {output.png} 2>&1 | tee {log}"
+
+
 rule describe:
     output:
         "results/config.json",

@@ -43,6 +43,8 @@ def collect(settings: dict[str, Any], store: Store) -> list[SourcePhoto]:
         images = _own_images(settings) if entry.own else _fetched_images(entry, settings["only"], store)
         pairs_from = settings.get("pairs_from", TRAINING_SCENES)
         photos = catalogued_photos(entry, images, settings["split"], settings["selection"], pairs_from)
+    if most := settings.get("train_photos"):
+        photos = _first_photos(photos, most, settings["seed"])
     photos = _with_hashes(photos)
     _refuse_shared(photos, PAPER_ROLES if settings.get("selection") == "paper" else SHARED_ROLES)
     return photos
@@ -181,6 +183,22 @@ def _paired(role: str, clean: Path, degraded: Path) -> list[SourcePhoto]:
             f"{role}: {alone[0]} stands in only one of {clean} and {degraded}; pairs need equal file names"
         )
     return [*pairs["clean"].values(), *pairs["degraded"].values()]
+
+
+def _first_photos(photos: list[SourcePhoto], most: int, seed: int) -> list[SourcePhoto]:
+    """Leave out all but `most` photos of each unpaired half; fewer are among those of more, in an order that `seed` shuffles.
+
+    Raises:
+        NopairsError: a half has fewer.
+    """
+    left_out: set[SourcePhoto] = set()
+    for role in TRAINING_SCENES:
+        half = [photo for photo in photos if photo.role == role]
+        if len(half) < most:
+            raise NopairsError(f"train_photos: {most}, but there are {len(half)} {role} ones; ask for fewer")
+        half.sort(key=lambda photo: hashlib.sha256(f"{seed}/{photo.photo}".encode()).digest())
+        left_out |= set(half[most:])
+    return [photo for photo in photos if photo not in left_out]
 
 
 def _with_hashes(photos: list[SourcePhoto]) -> list[SourcePhoto]:

@@ -80,6 +80,35 @@ def _validation_panel(axes: Axes, runs: Mapping[str, pd.DataFrame]) -> None:
 
 
 @style.styled()
+def curve(runs: pd.DataFrame, metric: str) -> Figure:
+    """A metric against the number of training photos: a dot a run, a line through each method's means.
+
+    `runs` has the columns method, photos and `metric`. What does not depend on the photos, such as the input, is a flat line.
+    """
+    figure, shown = Figure(figsize=(6.5, 3.8)), style.metric(metric)
+    axes = figure.subplots()
+    for index, (method, of_method) in enumerate(runs.groupby("method", sort=False)):
+        color = style.color(str(method))
+        means = of_method.groupby("photos")[metric].mean()
+        axes.plot(means.index, means, color=color, linestyle=style.line(index), label=str(method))
+        if of_method[metric].nunique() > 1:
+            axes.plot(of_method["photos"], of_method[metric], "o", color=color, markersize=4.5, alpha=0.7)
+    counts = sorted(runs["photos"].unique())
+    axes.set_xscale("log")
+    axes.set_xticks(counts, [str(count) for count in counts])
+    axes.set_xticks([], minor=True)
+    axes.set(
+        xlabel="training photos of each half (log scale)",
+        ylabel=" ".join(filter(None, (shown.label, shown.unit and f"({shown.unit})"))),
+    )
+    axes.legend(
+        loc="upper left", bbox_to_anchor=(1.0, 1.05), title="dot: a run; line: mean", alignment="left"
+    )
+    style.set_title(figure, f"{shown.label} on the test images, by the number of training photos")
+    return figure
+
+
+@style.styled()
 def table_plot(table: pd.DataFrame) -> Figure:
     """A dot plot of a table in long form: a panel a metric, a row a method, 95 % intervals, published values.
 

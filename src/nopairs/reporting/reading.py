@@ -54,6 +54,14 @@ def read_table(path: Path) -> pd.DataFrame:
     return table
 
 
+def read_run_mean(path: Path, metric: str) -> float:
+    """Return the mean of a metric over the test images of one run; raises NopairsError where its images.csv has none."""
+    images = _read_csv(path)
+    if metric not in images or images[metric].isna().all():
+        raise NopairsError(f"{path}: no values of {metric}; measure the run again")
+    return float(images[metric].mean())
+
+
 def hide_folders(text: str) -> str:
     """Replace absolute paths in `text` by ``…/`` and their last part: reports travel, folders are private."""
     return _ABSOLUTE_PATH.sub(r"…/\1", text)
