@@ -17,11 +17,16 @@ from nopairs.files import atomic_file, read_json, write_json
 from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
-FAMILIES = {"degradation": registry.DEGRADATIONS, "restorer": registry.RESTORERS}
+FAMILIES = {
+    "degradation": registry.DEGRADATIONS,
+    "restorer": registry.RESTORERS,
+    "autoencoder": registry.AUTOENCODERS,
+    "transport": registry.TRANSPORTS,
+}
 
 
 def make(family: str, kind: str, options: dict[str, Any]) -> Any:
-    """Build the `kind` of a `family` (degradation or restorer) with untrained weights."""
+    """Build the `kind` of a `family` (degradation, restorer ...) with untrained weights."""
     made = registry.find(FAMILIES[family], kind)
     return made(make_options(made.Options, kind, options))
 

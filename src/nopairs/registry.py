@@ -28,6 +28,15 @@ OPERATORS = {
     "blur": "nopairs.priors.operators:Blur",
     "blur_downsample": "nopairs.priors.operators:BlurDownsample",
 }
+AUTOENCODERS = {
+    "kl": "nopairs.transport.autoencoders:AutoencoderKL",
+    "tiny": "nopairs.transport.autoencoders:AutoencoderTiny",
+    "taef2": "nopairs.transport.autoencoders:Taef2",
+    "embedded": "nopairs.transport.autoencoders:Embedded",
+}
+TRANSPORTS = {
+    "dot": "nopairs.transport.dot:Dot",
+}
 
 
 def find(registry: dict[str, str], kind: str) -> Any:

@@ -1,0 +1,1 @@
+"""Optimal transport that moves a restorer's output towards natural images."""
