@@ -1,0 +1,46 @@
+"""What every prior is: something that may learn from a few images, and then reconstructs what an operator has observed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from nopairs.priors.operators import Operator
+
+Log = list[dict[str, float]]
+
+
+class Prior(nn.Module, ABC):
+    """A prior; `learned` says whether the training loop trains it, where `fit` does not suffice.
+
+    Colour images are reconstructed channel by channel: a prior sees images of one channel, as `planes` makes them.
+    """
+
+    learned = False
+    Options: type  # of what is learned, or of nothing
+    Reconstruction: type  # of how images are found; has a `strength` where there is a weight to be chosen
+
+    def fit(self, images: torch.Tensor, seed: int) -> Log:
+        """Learn from images (count, height, width) in [0, 1]; returns rows of a log. Nothing where there is nothing to learn."""
+        return []
+
+    @abstractmethod
+    def reconstruct(
+        self, observed: torch.Tensor, operator: Operator, options: Any, seed: int = 0
+    ) -> torch.Tensor:
+        """Map observations (batch, channels, h, w) to images of the size that `operator` says, not clipped.
+
+        `options` is a `Reconstruction`. Equal seeds give equal results; but for rounding, an image's result does not depend on
+        the others in its batch.
+        """
+
+
+def planes(images: np.ndarray) -> np.ndarray:
+    """Turn uint8 (count, H, W, 3) into (count, H, W) where all are grey, else into (3 count, H, W), every channel an image."""
+    if (images == images[..., :1]).all():
+        return np.ascontiguousarray(images[..., 0])
+    return np.ascontiguousarray(np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3]))

@@ -1,0 +1,98 @@
+"""Patches of images as rows: all of them, some at random, or a grid that covers each pixel once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from nopairs.errors import NopairsError
+
+
+def check_size(image: torch.Tensor | np.ndarray, size: int) -> None:
+    """Raise NopairsError if images (..., height, width) are smaller than a patch."""
+    height, width = image.shape[-2:]
+    if min(height, width) < size:
+        raise NopairsError(f"an image of {height}x{width} pixels is smaller than a patch of {size}x{size}")
+
+
+def some(image: torch.Tensor, size: int, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Return `count` patches at random places, the same ones of each image: (batch, channels * count, size^2).
+
+    `image` is (batch, channels, H, W).
+    """
+    check_size(image, size)
+    height, width = image.shape[-2:]
+    top = torch.randint(height - size + 1, (count, 1, 1), generator=generator)
+    left = torch.randint(width - size + 1, (count, 1, 1), generator=generator)
+    steps = torch.arange(size)
+    places = ((top + steps[:, None]) * width + left + steps).to(image.device)
+    return image.flatten(2)[:, :, places].reshape(len(image), -1, size * size)
+
+
+def grid(image: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    """Return the patches of a grid at a random offset, the same one in each image: (batch, patches, size^2).
+
+    Each pixel is in one patch, but for a rim narrower than a patch: a mean over it varies less than one over as many random patches.
+    `image` is (batch, channels, H, W).
+    """
+    check_size(image, size)
+    height, width = image.shape[-2:]
+    top, left = (int(torch.randint(min(size, side - size + 1), (), generator=generator)) for side in (height, width))
+    rows, columns = (height - top) // size, (width - left) // size
+    inner = image[:, :, top : top + rows * size, left : left + columns * size]
+    cut = inner.reshape(len(image), -1, rows, size, columns, size).transpose(3, 4)
+    return cut.reshape(len(image), -1, size * size)
+
+
+def every(image: torch.Tensor, size: int) -> torch.Tensor:
+    """Return all patches of images (count, H, W), row by row: (count * places, size^2)."""
+    check_size(image, size)
+    return image.unfold(1, size, 1).unfold(2, size, 1).reshape(-1, size * size)
+
+
+def put_back(patches: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Return the sum image (count, H, W) of all patches, in the order of `every`: its adjoint."""
+    size = round(patches.shape[-1] ** 0.5)
+    places = (height - size + 1) * (width - size + 1)
+    columns = patches.reshape(-1, places, size * size).transpose(1, 2)
+    return torch.nn.functional.fold(columns, (height, width), size)[:, 0]
+
+
+def training_patches(
+    images: np.ndarray, size: int, count: int, rng: np.random.Generator, symmetries: bool
+) -> torch.Tensor:
+    """Draw patches of uint8 images (images, H, W) as float32 (count, size^2) in [0, 1].
+
+    Uniform noise of one level width goes on top, so that the 8-bit levels have a density.
+
+    Args:
+        images: where from; all of one size.
+        size: side of a patch.
+        count: how many.
+        rng: the only source of randomness.
+        symmetries: whether patches are also flipped and turned, in the eight ways of a square.
+    """
+    check_size(images, size)
+    _, height, width = images.shape
+    index = rng.integers(len(images), size=(count, 1, 1))
+    rows = rng.integers(height - size + 1, size=(count, 1, 1)) + np.arange(size)[:, None]
+    columns = rng.integers(width - size + 1, size=(count, 1, 1)) + np.arange(size)
+    patches = images[index, rows, columns].astype(np.float32)
+    if symmetries:
+        patches = _turned(patches, rng.integers(8, size=count))
+    patches += rng.random(patches.shape, dtype=np.float32) - 0.5
+    return torch.from_numpy(patches.reshape(count, -1)).div_(255)
+
+
+def _turned(patches: np.ndarray, ways: np.ndarray) -> np.ndarray:
+    """Turn and flip each of (count, size, size) in one of eight ways."""
+    turned = np.where((ways & 1)[:, None, None] == 1, patches.transpose(0, 2, 1), patches)
+    turned = np.where((ways & 2)[:, None, None] == 2, turned[:, ::-1], turned)
+    return np.where((ways & 4)[:, None, None] == 4, turned[:, :, ::-1], turned)
+
+
+def blocks(rows: torch.Tensor, most: int) -> Iterator[torch.Tensor]:
+    """Split rows (count, ...) into parts of at most `most`, so that what is made of them stays small."""
+    return iter(rows.split(max(1, most)))
