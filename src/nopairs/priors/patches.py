@@ -1,8 +1,6 @@
-"""Patches of images as rows: all of them, some at random, or a grid that covers each pixel once."""
+"""Patches of images as rows: all of them, some at random, or a grid."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -31,18 +29,17 @@ def some(image: torch.Tensor, size: int, count: int, generator: torch.Generator)
     return image.flatten(2)[:, :, places].reshape(len(image), -1, size * size)
 
 
-def grid(image: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+def grid(image: torch.Tensor, size: int, stride: int, generator: torch.Generator) -> torch.Tensor:
     """Return the patches of a grid at a random offset, the same one in each image: (batch, patches, size^2).
 
-    Each pixel is in one patch, but for a rim narrower than a patch: a mean over it varies less than one over as many random patches.
+    All pixels but those near the edges are in equally many patches: a mean over them varies less than one over as many random patches.
     `image` is (batch, channels, H, W).
     """
     check_size(image, size)
-    height, width = image.shape[-2:]
-    top, left = (int(torch.randint(min(size, side - size + 1), (), generator=generator)) for side in (height, width))
-    rows, columns = (height - top) // size, (width - left) // size
-    inner = image[:, :, top : top + rows * size, left : left + columns * size]
-    cut = inner.reshape(len(image), -1, rows, size, columns, size).transpose(3, 4)
+    top, left = (
+        int(torch.randint(min(stride, side - size + 1), (), generator=generator)) for side in image.shape[-2:]
+    )
+    cut = image[:, :, top:, left:].unfold(2, size, stride).unfold(3, size, stride)
     return cut.reshape(len(image), -1, size * size)
 
 
@@ -91,8 +88,3 @@ def _turned(patches: np.ndarray, ways: np.ndarray) -> np.ndarray:
     turned = np.where((ways & 1)[:, None, None] == 1, patches.transpose(0, 2, 1), patches)
     turned = np.where((ways & 2)[:, None, None] == 2, turned[:, ::-1], turned)
     return np.where((ways & 4)[:, None, None] == 4, turned[:, :, ::-1], turned)
-
-
-def blocks(rows: torch.Tensor, most: int) -> Iterator[torch.Tensor]:
-    """Split rows (count, ...) into parts of at most `most`, so that what is made of them stays small."""
-    return iter(rows.split(max(1, most)))

@@ -20,6 +20,7 @@ from nopairs.priors.operators import Operator
 from nopairs.priors.variational import DescentOptions, minimise
 from nopairs.training.hardware import autocast
 from nopairs.training.loop import Batch
+from nopairs.training.options import PRECISIONS
 
 # Patches that the whitening is fitted on, and the share of their largest variance that the least one counts as.
 WHITENING_PATCHES, LEAST_VARIANCE = 200_000, 1e-6
@@ -58,13 +59,23 @@ class PatchNROptions:
 class PatchNRDescent(DescentOptions):
     """As `DescentOptions`; the paper's are strength 0.075 (its lambda 0.15), no decay, 130,000 patches, float32.
 
-    patches: random patches a step; 0 takes a grid at a random offset, which covers each pixel once.
+    patches: random patches a step; 0 takes a grid at a random offset.
+    stride: of that grid; half the side of a patch covers each pixel four times.
     precision: of the flow, as in a training.
     """
 
     strength: float = 0.075
     patches: int = 0
+    stride: int = 3
     precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patches < 0 or self.stride < 1 or self.precision not in PRECISIONS:
+            raise NopairsError(
+                f"patchnr: patches {self.patches} must not be negative, stride {self.stride} must be positive,"
+                f" precision {self.precision!r} one of {', '.join(PRECISIONS)}"
+            )
 
 
 class Coupling(nn.Module):
@@ -123,6 +134,9 @@ class PatchNR(Prior):
         )
         order = np.random.default_rng(0)
         permutations = np.stack([order.permutation(size) for _ in range(options.blocks)])
+        self.permutations: torch.Tensor
+        self.centre: torch.Tensor
+        self.whiten: torch.Tensor
         self.register_buffer("permutations", torch.from_numpy(permutations))
         self.register_buffer("centre", torch.full((size,), 0.5))
         self.register_buffer("whiten", torch.eye(size))
@@ -148,16 +162,19 @@ class PatchNR(Prior):
         with torch.autocast(rows.device.type, enabled=False):
             values = (rows - self.centre) @ self.whiten.T
         determinant = self.whiten.diagonal().log().sum().expand(len(rows))
-        for block, permutation in zip(self.blocks, self.permutations, strict=True):
+        for block, permutation in self._steps():
             values, change = block(values[:, permutation])
             determinant = determinant + change
         return values, determinant
 
     def to_patches(self, latent: torch.Tensor) -> torch.Tensor:
         """Undo `to_latent`."""
-        for block, permutation in reversed(list(zip(self.blocks, self.permutations, strict=True))):
+        for block, permutation in reversed(self._steps()):
             latent = block.inverse(latent)[:, permutation.argsort()]
         return torch.linalg.solve_triangular(self.whiten, latent.T, upper=False).T + self.centre
+
+    def _steps(self) -> list[tuple[Coupling, torch.Tensor]]:
+        return list(zip(self.blocks, self.permutations, strict=True))  # type: ignore[arg-type]
 
     def negative_log_density(self, rows: torch.Tensor) -> torch.Tensor:
         """Return the negative log density of each patch (count, size^2), by pixel: (count,)."""
@@ -179,7 +196,7 @@ class PatchNR(Prior):
             drawn = (
                 patches.some(image, size, options.patches, generator)
                 if options.patches
-                else patches.grid(image, size, generator)
+                else patches.grid(image, size, options.stride, generator)
             )
             with autocast(image.device, options.precision):
                 densities = self.negative_log_density(drawn.flatten(0, 1))
@@ -195,7 +212,9 @@ class PatchNR(Prior):
 class PatchData:
     """Batches of patches for the training loop."""
 
-    def __init__(self, images: np.ndarray, val: np.ndarray | None, options: PatchNROptions, batch: int) -> None:
+    def __init__(
+        self, images: np.ndarray, val: np.ndarray | None, options: PatchNROptions, batch: int
+    ) -> None:
         """`images`: uint8 (count, H, W) to learn from; `val`: such images to measure the likelihood on, or None."""
         self.images, self.options, self.size = images, options, batch
         patches.check_size(images, options.patch_size)
