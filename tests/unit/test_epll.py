@@ -1,0 +1,91 @@
+"""EPLL: the mixture against scipy's densities, its learning, its estimates, and a reconstruction."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from skimage import data
+
+from nopairs.errors import NopairsError
+from nopairs.priors.epll import EPLL, EPLLOptions, Splitting, solve
+from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions, Identity, IdentityOptions
+
+SMALLER = BlurDownsample(BlurDownsampleOptions(size=8, sigma=1.5, factor=2, noise=0.01))
+
+
+def texture(part: slice) -> torch.Tensor:
+    return torch.from_numpy(data.brick()[None, 200:328, part] / 255).float()
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[EPLL, list[float]]:
+    prior = EPLL(EPLLOptions(patch_size=4, components=8, patches=8000, iterations=15))
+    log = prior.fit(texture(slice(0, 256)), seed=0)
+    return prior, [row["loss"] for row in log]
+
+
+def test_learning_raises_the_likelihood_in_every_step(learned: tuple[EPLL, list[float]]) -> None:
+    prior, losses = learned
+    assert len(losses) == 15 and max(np.diff(losses)) < 1e-3 and losses[-1] < losses[0] - 0.02
+    again = EPLL(prior.options)
+    again.fit(texture(slice(0, 256)), seed=0)
+    assert torch.equal(prior.covariances, again.covariances)
+
+
+def test_the_density_is_that_of_the_mixture(learned: tuple[EPLL, list[float]]) -> None:
+    prior, _ = learned
+    rows = texture(slice(300, 304))[0, :16].reshape(4, 16)
+    density = sum(
+        weight * scipy.stats.multivariate_normal(mean, covariance).pdf(rows)
+        for weight, mean, covariance in zip(
+            prior.log_weights.exp().numpy(),
+            prior.means.numpy(),
+            prior.covariances.double().numpy(),
+            strict=True,
+        )
+    )
+    np.testing.assert_allclose(prior.negative_log_density(rows) * 16, -np.log(density), rtol=2e-3)
+
+
+def test_one_component_estimates_as_wiener_does() -> None:
+    prior = EPLL(EPLLOptions(patch_size=2, components=1, patches=4000, iterations=2))
+    prior.fit(texture(slice(0, 256)), seed=0)
+    rows = torch.rand(5, 4, generator=torch.Generator().manual_seed(0))
+    signal = prior.covariances[0].double()
+    gain = signal @ torch.linalg.inv(signal + 0.1**2 * torch.eye(4))
+    expected = prior.means[0] + (rows.double() - prior.means[0]) @ gain.T
+    torch.testing.assert_close(prior.estimate(rows, 0.1).double(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_conjugate_gradients_solve_each_image_by_itself() -> None:
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.randn(6, 6, dtype=torch.float64, generator=generator)
+    matrix = factor @ factor.T + torch.eye(6)
+    truth = torch.randn(3, 6, dtype=torch.float64, generator=generator) * torch.tensor(
+        [[1.0], [100.0], [0.0]]
+    )
+    found = solve(lambda x: x @ matrix, truth @ matrix, torch.zeros(3, 6, dtype=torch.float64), 12)
+    torch.testing.assert_close(found, truth)
+
+
+def test_it_super_resolves_and_denoises(learned: tuple[EPLL, list[float]]) -> None:
+    prior, _ = learned
+    clean = texture(slice(384, 448))[None]
+    for operator, gain in ((SMALLER, 1.5), (Identity(IdentityOptions(0.1)), 4.0)):
+        observed = operator.observe(clean, torch.Generator().manual_seed(0))
+        found = prior.reconstruct(observed, operator, Splitting())
+        errors = [float((image - clean).square().mean()) for image in (operator.start(observed), found)]
+        assert 10 * np.log10(errors[0] / errors[1]) > gain
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(NopairsError, match="components is 0"):
+        EPLLOptions(components=0)
+    with pytest.raises(NopairsError, match="too few for 100"):
+        EPLLOptions(patches=150)
+    with pytest.raises(NopairsError, match="must be positive"):
+        Splitting(deviations=())
+    with pytest.raises(NopairsError, match="smaller than a patch"):
+        EPLL(EPLLOptions(components=2)).fit(torch.zeros(1, 4, 9), 0)
