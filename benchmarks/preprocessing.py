@@ -1,7 +1,8 @@
 """Tiling speed in megapixels a second of one core's time, against Pillow alone, and peak memory against the number of photos.
 
 Run from the repository's root: python benchmarks/preprocessing.py. The photos are JPEG, 12 megapixels, put together from crops of
-scikit-image's with some noise; both sides decode them and write tiles of 256 x 256.
+scikit-image's with some noise; both sides decode them and write tiles of 256 x 256. With --many, photos of one tile instead, which
+tell what their number costs.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from nopairs.data.preprocess import Recipe, tile_corners, write_dataset
 from nopairs.files import sha256
 
 TILE, SIDE, GRID = 256, 500, (6, 8)
+SMALL = 64
 CONTEXT = multiprocessing.get_context("spawn")
 
 
@@ -47,6 +49,13 @@ def make_photos(folder: Path, count: int) -> list[SourcePhoto]:
     return photos
 
 
+def make_small_photos(folder: Path, count: int) -> list[SourcePhoto]:
+    """Write one photo of SMALL x SMALL pixels, which stands for all."""
+    path = folder / "small.jpg"
+    Image.fromarray(data.astronaut()[:SMALL, :SMALL]).save(path)
+    return [SourcePhoto(str(path), "clean", "clean", str(k), str(k), 1.0, sha256(path)) for k in range(count)]
+
+
 def with_pillow(photos: list[SourcePhoto], out: Path, level: int | None) -> None:
     """The plain loop: open, crop, save; `level` is the compression, Pillow's default if None."""
     options = {} if level is None else {"compress_level": level}
@@ -60,6 +69,11 @@ def with_pillow(photos: list[SourcePhoto], out: Path, level: int | None) -> None
 def with_nopairs(photos: list[SourcePhoto], out: Path, jobs: int) -> None:
     """The same by the library."""
     write_dataset(photos, out, Recipe(TILE, TILE, None, 0), jobs)
+
+
+def small_with_nopairs(photos: list[SourcePhoto], out: Path, jobs: int) -> None:
+    """Photos of one tile each."""
+    write_dataset(photos, out, Recipe(SMALL, SMALL, None, 0), jobs)
 
 
 def measured(work: Callable[..., None], *arguments: object) -> tuple[float, float, float]:
@@ -114,9 +128,25 @@ def main(count: int, jobs: int) -> None:
             print(f"| {name} | {processes} | {speeds} | {size:.2f} | {memory:.0f} |", flush=True)
 
 
+def count_photos(count: int, jobs: int) -> None:
+    """Print what many small photos cost, at first and again."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        photos = make_small_photos(folder, count)
+        for name in ("at first", "nothing changed"):
+            clock, _, memory = measured(small_with_nopairs, photos, folder / "out", jobs)
+            print(
+                f"{count} photos of one tile, {name}: {clock:.0f} s, {memory:.0f} MB in the largest process"
+            )
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=8)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--many", type=int, help="only so many photos of one tile each")
     args = parser.parse_args()
-    main(args.photos, args.jobs)
+    if args.many:
+        count_photos(args.many, args.jobs)
+    else:
+        main(args.photos, args.jobs)

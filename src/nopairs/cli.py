@@ -126,12 +126,14 @@ def _restore(args: argparse.Namespace) -> int:
     import torch
 
     from nopairs.models import load_restorer
-    from nopairs.restorers.apply import restore_files
+    from nopairs.restorers.apply import plan_outputs, restore_files
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     model = load_restorer(args.model).eval().to(_device(args.device))
+    photos = len(plan_outputs(args.inputs, args.output))
     failures = restore_files(model, args.inputs, args.output, args.tile)
+    print(f"{args.output}: {photos - len(failures)} of {photos} photos restored", flush=True)
     if failures:
         print(f"nopairs restore: photos that could not be restored: {len(failures)}", file=sys.stderr)
         for failure in failures:

@@ -89,7 +89,9 @@ def test_failures_are_listed_and_the_rest_is_written(
     (tmp_path / "in" / "text.jpg").write_text("hello")
     assert restore(tmp_path / "in", "-o", tmp_path / "out") == 1
     assert tree(tmp_path / "out") == ["a.png", "m.png", "z.png"]
-    lines = capsys.readouterr().err.strip().splitlines()
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path / 'out'}: 3 of 5 photos restored\n"
+    lines = told.err.strip().splitlines()
     assert lines[-3] == "nopairs restore: photos that could not be restored: 2"
     assert lines[-2].startswith(f"  {tmp_path / 'in' / 'empty.png'}: the file is empty")
     assert lines[-1].startswith(f"  {tmp_path / 'in' / 'text.jpg'}: not an image")
