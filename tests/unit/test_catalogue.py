@@ -8,6 +8,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pandas as pd
 import pytest
 from http_server import serving
 from PIL import Image
+from skimage import data
 
-from nopairs.data import entries
+from nopairs.data import entries, sources
 from nopairs.data.entries import Entry
 from nopairs.data.images import encode_png, read_rgb
 from nopairs.data.listing import markdown_table
@@ -253,6 +255,28 @@ def test_imagenet_is_read_where_the_user_has_it(tmp_path: Path) -> None:
 def test_the_page_of_the_catalogue_is_up_to_date() -> None:
     page = (ROOT / "docs/datasets.md").read_text()
     assert markdown_table() in page, "put what `nopairs data list --markdown` prints into docs/datasets.md"
+
+
+def test_parts_of_one_photo_have_roles_of_their_own(tmp_path: Path) -> None:
+    settings = {"source": "textures", "only": "brick", "split": 0, "selection": "held_out"}
+    found = collect(settings, Store(tmp_path / "data", tmp_path / "data.lock"))
+    assert len({photo.sha256 for photo in found}) == 1
+    write_dataset(found, tmp_path / "out", Recipe(256, 256, None, 0))
+    brick = data.brick()
+    for path, part in (
+        ("clean/brick_00256_00000.png", brick[256:, :256]),
+        ("val/clean/brick.png", brick[:256, 256:]),
+        ("test/clean/brick.png", brick[256:, 256:]),
+    ):
+        assert (read_rgb(tmp_path / "out" / path)[..., 0] == part).all()
+
+
+def test_parts_that_overlap_may_not() -> None:
+    brick = SourcePhoto("brick.png", "clean", "clean", "brick", "brick", 1.0, "hash", "0 0 0.5 1")
+    beside = replace(brick, role="test", part="0.5 0 1 1")
+    sources._refuse_shared([brick, beside], [])
+    with pytest.raises(NopairsError, match="the same photo as brick.png, in roles test and clean"):
+        sources._refuse_shared([brick, replace(beside, part="0.4 0.5 1 1")], [])
 
 
 def available() -> list[str]:

@@ -45,7 +45,7 @@ class ImageRule:
     """Which images have which role: `match` fits the whole path, below the dataset's folder or within its archive.
 
     Its groups `photo` and `scene` name the image and its scene; without them an image is called by its file name and is
-    its own scene. The role `split` is dealt by scene.
+    its own scene. The role `split` is dealt by scene. `part` is as in `SourcePhoto`.
     """
 
     match: re.Pattern[str]
@@ -53,6 +53,7 @@ class ImageRule:
     side: str
     scene: str | None
     scale: float
+    part: str
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ def _rule(item: dict[str, Any]) -> ImageRule:
         side=item.get("side", "clean"),
         scene=item.get("scene"),
         scale=item.get("scale", 1.0),
+        part=" ".join(map(str, item.get("part", (0, 0, 1, 1)))),
     )
 
 

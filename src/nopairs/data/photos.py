@@ -16,7 +16,10 @@ PAIRED_ROLES = ("pairs", "val", "test")
 
 @dataclass(frozen=True)
 class SourcePhoto:
-    """One photograph as found: `side` is clean or degraded, `scale` the size at which preprocessing uses it."""
+    """One photograph as found: `side` is clean or degraded, `scale` the size at which preprocessing uses it.
+
+    `part` is the part of it that preprocessing takes first: left, top, right and bottom, as shares of its width and height.
+    """
 
     path: str
     role: str
@@ -25,6 +28,17 @@ class SourcePhoto:
     scene: str
     scale: float
     sha256: str
+    part: str = "0 0 1 1"
+
+    def shares(self) -> tuple[float, float, float, float]:
+        """Return `part` as numbers."""
+        left, top, right, bottom = map(float, self.part.split())
+        return left, top, right, bottom
+
+    def overlaps(self, other: SourcePhoto) -> bool:
+        """Whether two photos have pixels in common, being of one file."""
+        (left, top, right, bottom), (x0, y0, x1, y1) = self.shares(), other.shares()
+        return max(left, x0) < min(right, x1) and max(top, y0) < min(bottom, y1)
 
 
 def write_sources(photos: Iterable[SourcePhoto], path: Path) -> None:

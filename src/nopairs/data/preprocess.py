@@ -111,8 +111,13 @@ def write_dataset(sources: Sequence[SourcePhoto], folder: Path, recipe: Recipe, 
 
 
 def load_source(source: SourcePhoto) -> np.ndarray:
-    """Read a source photo at its scale: uint8 (H, W, 3)."""
-    pixels = read_rgb(Path(source.path))
+    """Read the part of a source photo that is used, at its scale: uint8 (H, W, 3)."""
+    whole = read_rgb(Path(source.path))
+    (left, right), (top, bottom) = (
+        (round(start * side), round(end * side))
+        for side, start, end in zip(whole.shape[1::-1], source.shares()[:2], source.shares()[2:], strict=True)
+    )
+    pixels = whole[top:bottom, left:right]
     if source.scale == 1:
         return pixels
     height, width = pixels.shape[:2]

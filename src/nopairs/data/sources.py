@@ -125,7 +125,7 @@ def _match(entry: Entry, name: str, path: Path) -> tuple[ImageRule, SourcePhoto]
             named = match.groupdict()
             photo = (named.get("photo") or Path(name).stem).replace("/", "__")
             scene = rule.scene or named.get("scene") or photo
-            return rule, SourcePhoto(str(path), "", rule.side, photo, scene, rule.scale, "")
+            return rule, SourcePhoto(str(path), "", rule.side, photo, scene, rule.scale, "", rule.part)
     return None
 
 
@@ -211,10 +211,12 @@ def _with_hashes(photos: list[SourcePhoto]) -> list[SourcePhoto]:
 
 def _refuse_shared(photos: list[SourcePhoto], allowed: Iterable[set[str]]) -> None:
     """Raise when the same file content has two roles: training on a test photo would make every number a lie."""
-    seen: dict[str, SourcePhoto] = {}
+    seen: dict[str, list[SourcePhoto]] = {}
     for photo in photos:
-        other = seen.setdefault(photo.sha256, photo)
-        if other.role != photo.role and {other.role, photo.role} not in allowed:
+        for other in seen.setdefault(photo.sha256, []):
+            if other.role == photo.role or {other.role, photo.role} in allowed or not photo.overlaps(other):
+                continue
             raise NopairsError(
                 f"{photo.path}: the same photo as {other.path}, in roles {photo.role} and {other.role}; remove one"
             )
+        seen[photo.sha256].append(photo)
