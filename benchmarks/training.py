@@ -26,12 +26,13 @@ CPU = torch.device("cpu")
 TILES, TILE = 64, 128
 WARM_UP, STEPS = 4, 24
 DATA_SHARE = 0.05
+PRODUCT = 2048
 
 
 def measure(config: dict[str, Any]) -> list[Row]:
     """Measure the configuration's restorers and degradation models that are trained, each kind once."""
     torch.set_num_threads(config["threads"])
-    rows = []
+    rows = [products()]
     with tempfile.TemporaryDirectory() as folder:
         dataset = Path(folder)
         write_tiles(dataset)
@@ -40,6 +41,22 @@ def measure(config: dict[str, Any]) -> list[Row]:
             for kind, entry in trained.items():
                 rows += compare(family, kind, entry, dataset)
     return rows
+
+
+def products() -> Row:
+    """Compare products of matrices in bfloat16 and in float32: what the machine gains at most where all time is arithmetic."""
+    speeds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        factor = torch.rand(PRODUCT, PRODUCT).to(dtype)
+        times = [seconds(lambda factor=factor: factor @ factor) for _ in range(WARM_UP + STEPS)]  # type: ignore[misc]
+        speeds[dtype] = 2e-9 * PRODUCT**3 / float(np.median(times[WARM_UP:]))
+    plain, fast = speeds[torch.float32], speeds[torch.bfloat16]
+    return Row(
+        f"this machine's products of {PRODUCT}-cubed matrices, bfloat16",
+        f"{fast:.0f} GFLOP/s",
+        f"{plain:.0f} GFLOP/s: float32",
+        f"{fast / plain:.2f}",
+    )
 
 
 def write_tiles(dataset: Path) -> None:

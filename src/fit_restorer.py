@@ -20,13 +20,11 @@ from nopairs.models import make, save_model, training_roles
 from nopairs.training.data import Images, PairedData, dataset_data, hold_out, validation_psnr
 from nopairs.training.loop import Data
 from nopairs.training.options import TrainingOptions
-from nopairs.training.pairs import load_pairs, read_pairs
+from nopairs.training.pairs import load_pairs, read_validation
 from nopairs.training.run import add_training_arguments, train_and_save
 
-# Validation images that a strength is chosen on, at most, and how much of each, pixels a side: SIDD has 1,280, and classical
-# restorers take up to a minute for a quarter of a megapixel.
-MOST_JUDGES = 40
-LARGEST_JUDGE = 256
+# Validation images that a classical restorer's strength is chosen on, at most: SIDD has 1,280, and some take ten seconds for each.
+MOST_JUDGES = 12
 
 
 def main(args: argparse.Namespace) -> None:
@@ -36,16 +34,16 @@ def main(args: argparse.Namespace) -> None:
         train_and_save("restorer", args, lambda options: training_data(args, roles, options))
         return
     torch.set_num_threads(args.threads)
-    val = read_pairs(args.dataset / "val")
+    val = read_validation(args.dataset)
     if args.stand_in and not val:
         val = hold_out(*load_pairs(args.stand_in))
-    options, log = choose_options(entry, [centre(pair, LARGEST_JUDGE) for pair in evenly(val, MOST_JUDGES)])
+    options, log = choose_options(entry, evenly(val, MOST_JUDGES))
     write_csv(args.out / "log.csv", log)
     save_model(args.out, "restorer", entry["kind"], options, {}, {"seed": args.seed})
 
 
 def training_data(args: argparse.Namespace, roles: Sequence[str], options: TrainingOptions) -> Data:
-    val = read_pairs(args.dataset / "val")
+    val = read_validation(args.dataset)
     if roles:
         return dataset_data(args.dataset, roles, val, options)
     return PairedData.with_validation(*load_pairs(args.pairs), val, options)
@@ -55,13 +53,6 @@ def evenly(images: Images, most: int) -> Images:
     """Return at most `most` of the images, evenly spread."""
     places = np.unique(np.linspace(0, len(images) - 1, min(len(images), most)).round().astype(int))
     return [images[place] for place in places]
-
-
-def centre(pair: tuple[np.ndarray, np.ndarray], side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the middle of two images (H, W, 3), at most `side` pixels a side."""
-    top, left = ((length - min(length, side)) // 2 for length in pair[0].shape[:2])
-    clean, degraded = (image[top : top + side, left : left + side] for image in pair)
-    return clean, degraded
 
 
 def choose_options(entry: dict[str, Any], val: Images) -> tuple[dict[str, Any], list[dict[str, float]]]:

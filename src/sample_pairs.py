@@ -25,7 +25,7 @@ from nopairs.training.data import Images, PairedData, hold_out
 from nopairs.training.hardware import pick_device
 from nopairs.training.loop import Trainer
 from nopairs.training.options import TrainingOptions
-from nopairs.training.pairs import load_pairs, read_pairs, save_pairs
+from nopairs.training.pairs import load_pairs, read_validation, save_pairs
 
 
 def main(args: argparse.Namespace) -> None:
@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
     options = make_options(SamplingOptions, "sampling", entry.get("sampling", {}))
     model = (
         load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
-    ).to(pick_device(args.device))
+    ).to(pick_device(args.device), memory_format=torch.channels_last)
     sources = read_sources(args.dataset, entry["kind"], options.mode)
     scores = score_candidates(model, sources, options, args) if options.candidates else {}
     chosen = max(scores, key=lambda strength: scores[strength], default=options.strength)
@@ -48,7 +48,7 @@ def score_candidates(
 ) -> dict[tuple[float, float], float]:
     """Return each candidate's validation PSNR (dB); nothing where there are no pairs to validate on."""
     selection = yaml.safe_load(args.selection)
-    val, held_tiles = read_pairs(args.dataset / "val"), 0
+    val, held_tiles = read_validation(args.dataset), 0
     if args.stand_in and not val:
         val, held_tiles = hold_out_tiles(args.stand_in, args.dataset)
     trained_on = {side: tiles[held_tiles:] for side, tiles in sources.items()}

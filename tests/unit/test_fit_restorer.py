@@ -10,7 +10,7 @@ import pytest
 from skimage import data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-from fit_restorer import centre, choose_options, evenly
+from fit_restorer import choose_options, evenly
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.1])
@@ -28,13 +28,6 @@ def test_of_many_validation_images_some_judge_evenly_spread() -> None:
     images = [(np.full((1, 1, 3), k), np.zeros((1, 1, 3))) for k in range(101)]
     assert [int(clean[0, 0, 0]) for clean, _ in evenly(images, 5)] == [0, 25, 50, 75, 100]
     assert evenly(images, 200) == images and evenly([], 5) == []
-
-
-def test_of_large_images_the_middle_judges() -> None:
-    image = np.arange(5 * 9 * 3).reshape(5, 9, 3)
-    clean, degraded = centre((image, -image), 6)
-    np.testing.assert_array_equal(clean, image[:, 1:7])
-    np.testing.assert_array_equal(degraded, -image[:, 1:7])
 
 
 def test_what_needs_no_choice_keeps_its_options() -> None:

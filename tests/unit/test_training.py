@@ -22,6 +22,7 @@ from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 from nopairs.training.data import PairedData, dataset_data, validation_psnr
 from nopairs.training.loop import STOPPED, Trainer, update_average
 from nopairs.training.options import TrainingOptions
+from nopairs.training.pairs import read_validation
 from nopairs.training.schedule import learning_rate
 
 OPTIONS = TrainingOptions(
@@ -246,3 +247,12 @@ def test_without_validation_pairs_some_training_pairs_are_held_out() -> None:
     data = PairedData.with_validation(clean, degraded, [], OPTIONS)
     assert len(data.val) == 1 and len(data.clean) == 5
     assert not any(np.array_equal(data.val[0][0], tile) for tile in data.clean)
+
+
+def test_the_middle_of_a_validation_image_judges(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 300, 256, 3)).astype(np.uint8)
+    for side, image in zip(("clean", "degraded"), images, strict=True):
+        write_png(tmp_path / "val" / side / "a.png", image)
+    ((clean, degraded),) = read_validation(tmp_path)
+    np.testing.assert_array_equal(np.stack([clean, degraded]), images[:, 22:278])
+    assert read_validation(tmp_path / "other") == []

@@ -64,6 +64,9 @@ if workflow.exec_mode == ExecMode.DEFAULT:
 
 onstart:
     remove_leftovers("results")
+    # To keep to a number of jobs a second, Snakemake looks at all waiting jobs again and again, each second once for every job that
+    # has ended: on a cluster, soon without a pause. `jobs` limits them, too.
+    workflow.scheduler.job_rate_limiter = None
     if workflow.local_exec:
         insist(pick_device, CONFIG["device"])
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.metrics import structural_similarity
 
 from nopairs.errors import NopairsError
 
@@ -19,9 +21,9 @@ def psnr(clean: np.ndarray, restored: np.ndarray) -> float:
         NopairsError: the images are not 8-bit RGB of one shape.
     """
     _check(clean, restored)
-    if np.array_equal(clean, restored):  # skimage divides by zero here, and warns
-        return float("inf")
-    return float(peak_signal_noise_ratio(clean, restored, data_range=255))
+    # skimage's function imports scipy.stats, which takes longer than measuring an image.
+    error = float(np.mean((clean.astype(np.float64) - restored) ** 2))
+    return 10 * math.log10(255**2 / error) if error else math.inf
 
 
 def ssim(clean: np.ndarray, restored: np.ndarray) -> float:
