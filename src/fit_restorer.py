@@ -39,7 +39,9 @@ def main(args: argparse.Namespace) -> None:
         val = hold_out(*load_pairs(args.stand_in))
     options, log = choose_options(entry, evenly(val, MOST_JUDGES))
     write_csv(args.out / "log.csv", log)
-    save_model(args.out, "restorer", entry["kind"], options, {}, {"seed": args.seed})
+    # A published network brings weights.
+    weights = make("restorer", entry["kind"], options).state_dict()
+    save_model(args.out, "restorer", entry["kind"], options, weights, {"seed": args.seed})
 
 
 def training_data(args: argparse.Namespace, roles: Sequence[str], options: TrainingOptions) -> Data:
