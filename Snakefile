@@ -19,6 +19,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/degradation.smk"
 include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/restoration.smk"
+include: "workflow/rules/transport.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 

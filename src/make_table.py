@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 from nopairs import errors
-from nopairs.files import atomic_file
+from nopairs.files import atomic_file, read_json
 from nopairs.reporting.aggregate import build_table, read_measured, read_published
-from nopairs.reporting.reading import read_table
+from nopairs.reporting.reading import named_path, read_table
 from nopairs.reporting.tables import VIEWS
 
 
@@ -16,7 +16,10 @@ def main(args: argparse.Namespace) -> None:
         raise errors.NopairsError("--published and --reference belong together; give both or neither")
     published = read_published(args.published, args.reference) if args.published else None
     measured = {method: read_measured(args.metrics_dir, method, args.seeds) for method in args.methods}
-    table = build_table(args.table, args.dataset, measured, args.rivals, args.metrics, published, args.remark)
+    told = {method: read_json(path)["remark"] for method, path in args.told}
+    table = build_table(
+        args.table, args.dataset, measured, args.rivals, args.metrics, published, args.remark, told
+    )
     csv = args.out_dir / f"{args.table}.csv"
     with atomic_file(csv) as temporary:
         table.to_csv(temporary, index=False)
@@ -42,5 +45,13 @@ if __name__ == "__main__":
     parser.add_argument("--published", type=Path, help="CSV of published values")
     parser.add_argument("--reference", help="key of the published values that stand beside ours")
     parser.add_argument("--remark", default="", help="what is to be said of every measured value")
+    parser.add_argument(
+        "--told",
+        nargs="*",
+        default=[],
+        type=named_path,
+        metavar="METHOD=JSON",
+        help="its `remark` is said of a method",
+    )
     parser.add_argument("--out-dir", type=Path, required=True, help="gets <table>.csv, .md, .tex and .html")
     sys.exit(errors.run(main, parser))

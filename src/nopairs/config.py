@@ -21,18 +21,40 @@ from nopairs.errors import NopairsError
 from nopairs.metrics.names import NEED_TRUTH
 from nopairs.models import make_options, training_roles
 from nopairs.training.options import TrainingOptions
+from nopairs.transport.dot import ALPHAS, HIGHEST_ALPHA, LOWEST_ALPHA
 
 # Keys of a user's own photos; a dataset of the catalogue knows its roles itself.
 OWN_PHOTOS = ("clean", "degraded", *PAIRED_ROLES, "test_every")
 
 
+# What an `@` after a transport may say in place of a number: which alpha `val` is to choose.
+CHOSEN_ALPHAS = ("psnr", "perception")
+
+
 @dataclasses.dataclass(frozen=True)
 class Method:
-    """A chain: `degradation` + `restorer`, or a restorer alone (`degradation` is None)."""
+    """A chain: `degradation` + `restorer` + `transport`, of which degradation and transport are optional (None).
+
+    alpha: of a transport: a number, or one of `CHOSEN_ALPHAS`.
+    autoencoder: in place of a chain, the autoencoder that the clean test images pass through: the bound of its transports.
+    """
 
     name: str
     degradation: str | None
     restorer: str
+    transport: str | None = None
+    alpha: str = "0"
+    autoencoder: str | None = None
+
+    @property
+    def base(self) -> str:
+        """The method without its transport."""
+        return "+".join(filter(None, (self.degradation, self.restorer)))
+
+    @property
+    def fitted(self) -> str:
+        """The method without its alpha, which one fit serves all of."""
+        return f"{self.base}+{self.transport}" if self.transport else self.base
 
 
 def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
@@ -43,12 +65,17 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
     """
     config = copy.deepcopy(raw)
     _check_structure(config, yaml.safe_load(schema.read_text()))
-    for family, kinds in (("degradations", registry.DEGRADATIONS), ("restorers", registry.RESTORERS)):
-        config[family] = {name: _inherit(config[family], name) for name in config[family]}
+    families = {
+        "degradations": registry.DEGRADATIONS,
+        "restorers": registry.RESTORERS,
+        "autoencoders": registry.AUTOENCODERS,
+    }
+    for family, kinds in families.items():
+        config[family] = {name: _inherit(config[family], name) for name in config.get(family, {})}
         for name, entry in config[family].items():
             _check_entry(f"{family}: {name}", entry, kinds)
             # What learns from two domains takes half of its batch from each.
-            domains = 2 if family == "degradations" else max(1, len(training_roles("restorer", entry)))
+            domains = 2 if family == "degradations" else max(1, len(training_roles(family[:-1], entry)))
             _check_shares(f"{family}: {name}", entry, config["processes"], config["processes"] * domains)
     for name, entry in config["degradations"].items():
         trained = entry.setdefault("model", name)
@@ -57,6 +84,12 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
                 f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}"
             )
     _check_selection(config)
+    config["transports"] = {
+        name: _inherit(config["transports"], name) for name in config.get("transports", {})
+    }
+    _check_names(config)
+    for name in config["transports"]:
+        _check_transport(config, name)
     for name, entry in config["datasets"].items():
         config["datasets"][name] = _resolve_dataset(name, entry)
     for name in config["datasets"]:
@@ -70,20 +103,45 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
 
 
 def parse_method(config: dict[str, Any], name: str) -> Method:
-    """Split a method's name, `<restorer>` or `<degradation>+<restorer>`, into its chain.
+    """Split a method's name into its chain.
+
+    That is `<restorer>` or `<degradation>+<restorer>`, behind which `+<transport>` and `+<transport>@<alpha>` may stand; or an
+    autoencoder's name, for the clean images that it encodes and decodes.
 
     Raises:
-        NopairsError: a part that the configuration does not define.
+        NopairsError: a part that the configuration does not define, or no such alpha.
     """
-    *head, restorer = name.split("+")
-    if len(head) > 1:
-        raise NopairsError(f"method {name!r}: a method is <restorer> or <degradation>+<restorer>")
+    if name in config["autoencoders"]:
+        return Method(name, None, "", autoencoder=name)
+    chain, at, alpha = name.partition("@")
+    parts = chain.split("+")
+    transport = parts.pop() if len(parts) > 1 and parts[-1] in config["transports"] else None
+    *head, restorer = parts
+    if len(head) > 1 or (at and transport is None):
+        raise NopairsError(
+            f"method {name!r}: a method is <restorer> or <degradation>+<restorer>; behind it may stand +<transport> or"
+            " +<transport>@<alpha>"
+        )
     for part, family in (*((part, "degradations") for part in head), (restorer, "restorers")):
         if part not in config[family]:
             raise NopairsError(
                 f"method {name!r}: no {part!r} among the {family}; {registry.suggest(part, config[family])}"
             )
-    return Method(name, head[0] if head else None, restorer)
+    if at:
+        _check_alpha(name, alpha)
+    return Method(name, head[0] if head else None, restorer, transport, alpha if at else "0")
+
+
+def _check_alpha(name: str, alpha: str) -> None:
+    try:
+        possible = alpha in CHOSEN_ALPHAS or LOWEST_ALPHA <= float(alpha) <= HIGHEST_ALPHA
+    except ValueError:
+        possible = False
+    if not possible:
+        raise NopairsError(
+            f"method {name!r}: alpha {alpha!r} must be a number from {LOWEST_ALPHA} to {HIGHEST_ALPHA}, or "
+            f"{' or '.join(CHOSEN_ALPHAS)}, for the one that is best on val"
+        )
 
 
 def has_role(config: dict[str, Any], dataset: str, role: str) -> bool:
@@ -180,6 +238,42 @@ def _check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> No
                 )
     except (NopairsError, TypeError) as error:
         raise NopairsError(f"config: {place}: {error}") from None
+
+
+def _check_names(config: dict[str, Any]) -> None:
+    """Raise NopairsError if a name stands for two things where methods and files tell them by their names alone."""
+    for family, others in (
+        ("autoencoders", ("degradations", "restorers")),
+        ("transports", ("degradations", "restorers", "autoencoders")),
+    ):
+        for other in others:
+            if both := sorted(set(config[family]) & set(config[other])):
+                raise NopairsError(
+                    f"config: {family}: {both[0]}: is the name of one of the {other} too; take another"
+                )
+
+
+def _check_transport(config: dict[str, Any], name: str) -> None:
+    """Check a transport's entry, and fill in the grid of its alphas."""
+    entry = config["transports"][name]
+    try:
+        for key in ("kind", "autoencoder"):
+            if key not in entry:
+                raise NopairsError(f"no `{key}:`")
+        made = registry.find(registry.TRANSPORTS, entry["kind"])
+        make_options(made.Options, entry["kind"], entry.get("options", {}))
+    except (NopairsError, TypeError) as error:
+        raise NopairsError(f"config: transports: {name}: {error}") from None
+    for key, known in (
+        ("autoencoder", config["autoencoders"]),
+        ("statistics", config["degradations"]),
+        ("natural", config["datasets"]),
+    ):
+        if key in entry and entry[key] not in known:
+            raise NopairsError(
+                f"config: transports: {name}: {key} {entry[key]!r}: {registry.suggest(entry[key], known)}"
+            )
+    entry.setdefault("alphas", list(ALPHAS))
 
 
 def _check_selection(config: dict[str, Any]) -> None:
@@ -305,7 +399,8 @@ def _resolve_table(
     sources = [trained_on(config, dataset) for dataset in datasets]
     methods = [parse_method(config, method) for method in table["methods"]]
     for method in methods:
-        _check_chain(config, method)
+        if not method.autoencoder:
+            _check_chain(config, method)
     methods = [method for method in methods if all(_possible(config, source, method) for source in sources)]
     for method, source in itertools.product(methods, sources):
         _check_crops(config, source, method)
@@ -370,7 +465,16 @@ def _is_withheld(config: dict[str, Any], dataset: str) -> bool:
 def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
     """Raise NopairsError if something that a method trains crops more than a tile of the dataset has."""
     tile = config["datasets"][dataset]["tile"]
-    trained = [(f"restorers: {method.restorer}", config["restorers"][method.restorer])]
+    trained = (
+        []
+        if method.autoencoder
+        else [(f"restorers: {method.restorer}", config["restorers"][method.restorer])]
+    )
+    autoencoder = method.autoencoder or (
+        method.transport and config["transports"][method.transport]["autoencoder"]
+    )
+    if autoencoder:
+        trained.append((f"autoencoders: {autoencoder}", config["autoencoders"][autoencoder]))
     if method.degradation is not None:
         model = config["degradations"][method.degradation]["model"]
         trained.insert(0, (f"degradations: {model}", config["degradations"][model]))
@@ -385,6 +489,12 @@ def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
 
 def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
     """Whether a dataset has the images that a method needs: to train on, and to choose a strength that has no default."""
+    if method.autoencoder:
+        autoencoder = config["autoencoders"][method.autoencoder]
+        trained_on_roles = training_roles("autoencoder", autoencoder)
+        return all(has_role(config, dataset, role) for role in trained_on_roles)
+    if method.transport and not _can_transport(config, dataset, method):
+        return False
     stand_in = config["degradations"][config["selection"]["stand_in"]]
     can_choose = has_role(config, dataset, "val") or _can_sample(config, dataset, stand_in)
     if method.degradation is None:
@@ -395,6 +505,28 @@ def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
     sampling = entry.get("sampling", {})
     chosen = "candidates" in sampling and "strength" not in sampling
     return _can_sample(config, dataset, entry) and (can_choose or not chosen)
+
+
+def statistics_of(config: dict[str, Any], method: Method) -> str | None:
+    """The degradation whose pairs a transport's statistics come from; None takes the dataset's unpaired halves."""
+    if method.transport is None:
+        return None
+    return config["transports"][method.transport].get("statistics", method.degradation)
+
+
+def _can_transport(config: dict[str, Any], dataset: str, method: Method) -> bool:
+    """Whether a dataset has the images that a transport and its autoencoder learn from, and those to choose an alpha on."""
+    transport = config["transports"][str(method.transport)]
+    needed = training_roles("autoencoder", config["autoencoders"][transport["autoencoder"]])
+    pairs = statistics_of(config, method)
+    if pairs is None:
+        needed = (*needed, "clean", "degraded")
+    elif not _can_sample(config, dataset, config["degradations"][pairs]):
+        return False
+    can_choose = pairs is not None or has_role(config, dataset, "val")
+    return all(has_role(config, dataset, role) for role in needed) and (
+        can_choose or method.alpha not in CHOSEN_ALPHAS
+    )
 
 
 def _can_sample(config: dict[str, Any], dataset: str, degradation: dict[str, Any]) -> bool:

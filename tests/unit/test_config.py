@@ -228,3 +228,76 @@ def test_weights_of_the_catalogue_are_known_before_they_are_fetched() -> None:
             named(reference)
     with pytest.raises(NopairsError, match="source 'taef2' is weights of networks, no photos"):
         resolve({"datasets": {"x": {"source": "taef2"}}})
+
+
+def transport_table(*methods: str, **change: Any) -> list[str]:
+    """The methods that are left of a table on photos, or on the dataset of `change`."""
+    table = {"dataset": "photos", **change.pop("table", {}), "methods": list(methods), "metrics": ["psnr"]}
+    return resolve({**change, "tables": {"t": table}})["tables"]["t"]["methods"]
+
+
+def test_a_transport_stands_behind_a_method() -> None:
+    resolved = resolve()
+    parse = config.parse_method
+    chain = parse(resolved, "ludvae+dncnn+dot@-0.25")
+    assert (chain.degradation, chain.restorer, chain.transport) == ("ludvae", "dncnn", "dot")
+    assert (chain.base, chain.fitted, chain.alpha) == ("ludvae+dncnn", "ludvae+dncnn+dot", "-0.25")
+    assert parse(resolved, "nlm+dot").alpha == "0"
+    assert parse(resolved, "taef2").autoencoder == "taef2"
+    assert config.statistics_of(resolved, chain) == "ludvae"
+    assert config.statistics_of(resolved, parse(resolved, "nlm+dot")) is None
+    assert len(resolved["transports"]["dot"]["alphas"]) > 5
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("nlm@0.5", "a method is"),
+        ("nlm+dot@2", "alpha '2' must be a number from -0.5 to 1.5, or psnr or perception"),
+        ("nlm+dot@best", "alpha 'best'"),
+        ("nlm+dto", "no 'nlm' among the degradations"),
+        ("awgn+nlm+dncnn+dot", "a method is"),
+        ("dncnn+dot", "name a degradation"),
+    ],
+)
+def test_impossible_transported_methods(method: str, message: str) -> None:
+    with pytest.raises(NopairsError, match=re.escape(message)):
+        transport_table(method)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"kind": "dot"}, "no `autoencoder:`"),
+        ({"kind": "dto", "autoencoder": "taef2"}, "did you mean 'dot'"),
+        ({"base": "dot", "options": {"pacth": 1}}, "did you mean 'patch'"),
+        ({"base": "dot", "options": {"patch": 0}}, "patch 0"),
+        ({"base": "dot", "autoencoder": "taef"}, "did you mean 'taef2'"),
+        ({"base": "dot", "statistics": "ludva"}, "did you mean 'ludvae'"),
+        ({"base": "dot", "natural": "photo"}, "did you mean 'photos'"),
+        ({"base": "dot", "alphas": [3]}, "3 is greater than the maximum of 1.5"),
+    ],
+)
+def test_impossible_transports(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(NopairsError, match=re.escape(message)):
+        resolve({"transports": {"other": entry}})
+
+
+def test_names_of_autoencoders_and_transports_are_their_own() -> None:
+    with pytest.raises(NopairsError, match="autoencoders: nlm: is the name of one of the restorers too"):
+        resolve({"autoencoders": {"nlm": {"kind": "embedded", "training": {"steps": 1}}}})
+    with pytest.raises(NopairsError, match="transports: taef2: is the name of one of the autoencoders too"):
+        resolve({"transports": {"taef2": {"base": "dot"}}})
+    with pytest.raises(NopairsError, match="needs a `training:`"):
+        resolve({"autoencoders": {"mine": {"kind": "embedded"}}})
+
+
+def test_a_dataset_without_what_a_transport_learns_from_goes_without_it(tmp_path: Path) -> None:
+    own = {"datasets": {"own": {"source": "folder", "clean": str(tmp_path), "degraded": str(tmp_path)}}}
+    on_own = {**own, "table": {"dataset": "own"}}
+    kept = transport_table(
+        "nlm+dot", "nlm+dot@psnr", "ludvae+dncnn+dot@psnr", "embedded", **copy.deepcopy(on_own)
+    )
+    assert kept == ["nlm+dot", "ludvae+dncnn+dot@psnr", "embedded"]  # nlm has no pairs to choose an alpha on
+    test_only = {"datasets": {"cc": {"source": "cc15"}}, "table": {"dataset": "cc"}}
+    assert transport_table("input", "input+dot", "embedded", "taef2", **test_only) == ["input", "taef2"]

@@ -151,6 +151,26 @@ def test_a_dataset_of_the_catalogue_is_fetched_once_for_all_its_splits(tmp_path:
     assert planned(tmp_path, "--", *targets, configs=(TINY, change)) == {}
 
 
+def test_transports_are_rows_of_a_table(run: Path) -> None:
+    done = snakemake(run, "--", "table_transport", configs=(TINY, TINY.with_name("transport.yaml")))
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(run / "results/tables/transport.csv")
+    notes = table[table.metric == "psnr"].set_index("method").note
+    assert notes["awgn+dncnn+dot"].startswith("moved in the latents of embedded, alpha = 0")
+    assert "best on val for psnr" in notes["nlm+dot@psnr"]
+    assert notes["embedded"].startswith("the clean images, encoded and decoded by embedded")
+    folder = run / "results/models/photos/awgn+dncnn+dot/seed0"
+    alphas = pd.read_csv(folder / "alphas.csv")
+    assert list(alphas.alpha) == [0, 0.5, 1]
+    # At alpha = 1 the restorer's own images are measured.
+    chosen = json.loads((run / "results/transport/photos/nlm+dot@psnr/seed0.json").read_text())["alpha"]
+    if chosen == 1:
+        psnr = table[table.metric == "psnr"].set_index("method")["mean"]
+        assert psnr["nlm+dot@psnr"] == psnr["nlm"]
+    told = json.loads((folder / "model.json").read_text())
+    assert told["options"]["channels"] == 4 and told["autoencoder"] == "embedded"
+
+
 def test_a_benchmark_that_keeps_its_truth_gets_files_and_its_cells_say_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

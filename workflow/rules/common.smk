@@ -49,6 +49,12 @@ if CONFIG["data"]["mirror"]:
 TABLES_IN_ALL = [name for name, table in CONFIG["tables"].items() if table["in_all"]]
 SHOWN = [*CONFIG["tables"].values(), *CONFIG["curves"].values()]
 METHODS = sorted({method for shown in SHOWN for method in shown["methods"]})
+AUTOENCODERS, TRANSPORTS = CONFIG["autoencoders"], CONFIG["transports"]
+CHAINS = {method: settings.parse_method(CONFIG, method) for method in METHODS}
+# Methods that end in a transport, what is fitted for them, and what they begin with, which need not be in a table.
+MOVED = {name: chain for name, chain in CHAINS.items() if chain.transport}
+FITTED = {chain.fitted: chain for chain in MOVED.values()}
+BASES = sorted({chain.base for chain in CHAINS.values() if not chain.autoencoder})
 SEEDS = CONFIG["seeds"]
 # How many there are is not known where jobs go to a cluster.
 ALL_CORES = workflow.resource_settings.cores or CONFIG["threads"]
@@ -97,8 +103,8 @@ def any_of(names):
 
 # Published weights of the catalogue that methods name: entry -> references to its files.
 WEIGHTS = {}
-for options in (RESTORERS[name].get("options", {}) for name in RESTORERS):
-    for reference in weights.references(options):
+for entry in (*RESTORERS.values(), *AUTOENCODERS.values()):
+    for reference in weights.references(entry.get("options", {})):
         WEIGHTS.setdefault(weights.find(reference)[0], []).append(reference)
 
 
@@ -106,15 +112,24 @@ wildcard_constraints:
     dataset=any_of(DATASETS),
     weights=any_of(WEIGHTS),
     degradation=any_of(DEGRADATIONS),
-    method=any_of(METHODS),
+    method=any_of({*METHODS, *BASES}),
+    base=any_of(BASES),
+    moved=any_of(MOVED),
+    fitted=any_of(FITTED),
+    autoencoder=any_of(AUTOENCODERS),
     table=any_of(CONFIG["tables"]),
     curve=any_of(CONFIG["curves"]),
     seed=any_of(map(str, SEEDS)),
 
 
 def chain_of(wildcards):
-    """The method's chain: names of its degradation (or None) and of its restorer."""
-    return settings.parse_method(CONFIG, wildcards.method)
+    """The method's chain: names of its degradation (or None), of its restorer, and of its transport (or None)."""
+    name = next(
+        wildcards[key]
+        for key in ("method", "base", "moved", "fitted")
+        if key in wildcards.keys()
+    )
+    return settings.parse_method(CONFIG, name)
 
 
 def entry_of(wildcards, *parts):
@@ -178,6 +193,9 @@ def pairs_group(degradation):
 
 def method_group(wildcards):
     """Fitting, restoring and measuring a method; short for a classical one. What another dataset has trained comes after it."""
+    chain = chain_of(wildcards)
+    if chain.transport or chain.autoencoder:
+        return "transport"
     if source_of(wildcards) != wildcards.dataset:
         return "applied"
     return "restorer" if is_network(wildcards) else "classical"
@@ -213,6 +231,8 @@ def is_trained(wildcards):
 
 
 def is_network(wildcards):
+    if chain_of(wildcards).transport or chain_of(wildcards).autoencoder:
+        return True
     pretrained = RESTORERS[chain_of(wildcards).restorer]["kind"] == "pretrained"
     return pretrained or is_trained(wildcards)
 
@@ -301,6 +321,99 @@ def fit_arguments(wildcards, input):
     return f"--pairs {Path(input.pairs).parent}" if input.pairs else ""
 
 
+# transport.smk
+def autoencoder_of(wildcards):
+    """The autoencoder in whose latents a job works."""
+    if "autoencoder" in wildcards.keys():
+        return wildcards.autoencoder
+    return TRANSPORTS[chain_of(wildcards).transport]["autoencoder"]
+
+
+def autoencoder_files(wildcards):
+    """What an autoencoder needs: its trained model on the dataset that was trained on, or published weights."""
+    name = autoencoder_of(wildcards)
+    if learned(registry.AUTOENCODERS, AUTOENCODERS[name]["kind"]):
+        source = settings.trained_on(CONFIG, wildcards.dataset)
+        return f"results/models/{source}/{name}/seed{wildcards.seed}/model.json"
+    options = AUTOENCODERS[name].get("options", {})
+    entries = {weights.find(reference)[0] for reference in weights.references(options)}
+    return [f"results/weights/{entry}.json" for entry in sorted(entries)]
+
+
+def autoencoder_argument(wildcards):
+    """A trained autoencoder's folder, or the entry of one that is not."""
+    entry = AUTOENCODERS[autoencoder_of(wildcards)]
+    if learned(registry.AUTOENCODERS, entry["kind"]):
+        return str(Path(autoencoder_files(wildcards)).parent)
+    options = weights.localised(
+        entry.get("options", {}), Path(CONFIG["data"]["folder"])
+    )
+    return json.dumps({"kind": entry["kind"], "options": options})
+
+
+def transport_entry(wildcards):
+    entry = TRANSPORTS[chain_of(wildcards).transport]
+    parts = ("kind", "options", "alphas", "autoencoder")
+    return json.dumps({part: entry[part] for part in parts if part in entry})
+
+
+def base_model(wildcards):
+    """The fitted restorer whose images are moved."""
+    return f"results/models/{wildcards.dataset}/{chain_of(wildcards).base}/seed{wildcards.seed}/model.json"
+
+
+def base_restored(wildcards):
+    return f"results/restored/{wildcards.dataset}/{chain_of(wildcards).base}/seed{wildcards.seed}"
+
+
+def statistics_pairs(wildcards):
+    """Pairs whose degraded images, restored, and whose clean ones give a transport's statistics."""
+    degradation = settings.statistics_of(CONFIG, chain_of(wildcards))
+    if degradation is None:
+        return []
+    return f"results/pairs/{wildcards.dataset}/{degradation}/seed{wildcards.seed}/degraded.npy"
+
+
+def natural_dataset(wildcards):
+    """The index of the dataset whose clean images are the aim, where it is another one."""
+    name = TRANSPORTS[chain_of(wildcards).transport].get("natural")
+    return f"results/data/{name}/index.csv" if name else []
+
+
+def statistics_arguments(wildcards, input):
+    words = ["--pairs", str(Path(input.pairs).parent)] if input.pairs else []
+    return words + (
+        ["--natural", str(Path(input.natural).parent)] if input.natural else []
+    )
+
+
+def transport_code(script):
+    """A digest that also holds the kinds of transport, autoencoder and restorer."""
+
+    def digest(wildcards):
+        kind = AUTOENCODERS[autoencoder_of(wildcards)]["kind"]
+        kinds = [(registry.AUTOENCODERS, kind)]
+        chain = chain_of(wildcards) if "autoencoder" not in wildcards.keys() else None
+        if chain:
+            kinds += [
+                (registry.TRANSPORTS, TRANSPORTS[chain.transport]["kind"]),
+                (registry.RESTORERS, RESTORERS[chain.restorer]["kind"]),
+            ]
+        return code(script, *kinds)
+
+    return digest
+
+
+def told_of_transports(wildcards):
+    """What is to be said of a table's moved methods: method -> JSON."""
+    table = CONFIG["tables"][wildcards.table]
+    return {
+        method: f"results/transport/{table['datasets'][0]}/{method}/seed{SEEDS[0]}.json"
+        for method in table["methods"]
+        if method in MOVED or CHAINS[method].autoencoder
+    }
+
+
 # evaluation.smk
 SELECTED_ON_TEST = "what was chosen (checkpoints, strengths) was chosen on these very images, as the paper does"
 
@@ -366,6 +479,8 @@ def table_arguments(wildcards):
     words += ["--rivals", *table["rivals"]] if table["rivals"] else []
     if any(DATASETS[one].get("selection") == "paper" for one in table["datasets"]):
         words += ["--remark", SELECTED_ON_TEST]
+    if told := told_of_transports(wildcards):
+        words += ["--told", *named(told)]
     if "reference" in table:
         words += [
             "--published",
@@ -414,8 +529,12 @@ def training_logs(dataset):
             entry = DEGRADATIONS[parts.degradation]
             if learned(registry.DEGRADATIONS, entry["kind"]):
                 trained.append(entry["model"])
-        if settings.learns(RESTORERS[parts.restorer]):
-            trained.append(method)
+        if not parts.autoencoder and settings.learns(RESTORERS[parts.restorer]):
+            trained.append(parts.base)
+        if parts.autoencoder or parts.transport:
+            name = parts.autoencoder or TRANSPORTS[parts.transport]["autoencoder"]
+            if learned(registry.AUTOENCODERS, AUTOENCODERS[name]["kind"]):
+                trained.append(name)
         for name in trained:
             logs |= {
                 f"{name}/seed{seed}": f"results/models/{source}/{name}/seed{seed}/log.csv"

@@ -154,6 +154,7 @@ rule measure_noise:
 rule tabulate:
     input:
         table_metrics,
+        lambda wildcards: told_of_transports(wildcards).values(),
     output:
         multiext("results/tables/{table}", ".csv", ".md", ".tex", ".html"),
     log:

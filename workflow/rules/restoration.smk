@@ -20,6 +20,8 @@ rule fit_restorer:
         "results/logs/fit_restorer/{dataset}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/fit_restorer/{dataset}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=any_of(BASES),
     group:
         method_group
     conda:
@@ -54,6 +56,8 @@ rule restore:
         "results/logs/restore/{dataset}/{method}/seed{seed}.log",
     benchmark:
         "results/benchmarks/restore/{dataset}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=any_of(BASES),
     group:
         method_group
     conda:

@@ -105,6 +105,7 @@ def build_table(
     metrics: Sequence[str],
     published: pd.DataFrame | None = None,
     remark: str = "",
+    remarks: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Aggregate measures into the long form (`COLUMNS`), a row a method and metric.
 
@@ -116,6 +117,7 @@ def build_table(
         metrics: in the table's order.
         published: columns method, metric, value, source.
         remark: what the note of every measured value begins with.
+        remarks: what further the notes of a method's values say.
 
     Raises:
         NopairsError: a rival is not among the methods.
@@ -124,10 +126,14 @@ def build_table(
         raise NopairsError(
             f"table {name}: rivals {unknown} are not among its methods; add them to both or to none"
         )
+    remarks = remarks or {}
     references = {} if published is None else published.set_index(["method", "metric"]).to_dict("index")
     rows = []
     for metric in metrics:
-        summaries = {method: _summary(one, metric, remark) for method, one in measured.items()}
+        summaries = {
+            method: _summary(one, metric, [remark, remarks.get(method, "")])
+            for method, one in measured.items()
+        }
         best = style.metric(metric).best(summaries[rival]["mean"] for rival in rivals)
         rival = next((r for r in rivals if summaries[r]["mean"] == best), "")
         for method, summary in summaries.items():
@@ -155,13 +161,13 @@ def read_published(path: Path, reference: str) -> pd.DataFrame:
     return values[values.reference == reference]
 
 
-def _summary(measured: Measured, metric: str, remark: str) -> dict[str, Any]:
+def _summary(measured: Measured, metric: str, remarks: Sequence[str]) -> dict[str, Any]:
     """Mean, spread, count, interval and note of one method's metric; nan where it was not measured."""
-    notes = [remark, measured.note(metric)]
+    notes = [*remarks, measured.note(metric)]
     values, whole_set = measured.per_image(metric), measured.set_wide(metric)
     if values is not None:
-        summary, remarks = _image_summary(measured, values)
-        notes += remarks
+        summary, of_images = _image_summary(measured, values)
+        notes += of_images
     elif whole_set is not None:
         mean = {"mean": whole_set["value"].mean(), "std": whole_set["std"].mean()}
         summary = {**mean, "n": whole_set["n"].iloc[0], "seeds": len(whole_set)}

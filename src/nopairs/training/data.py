@@ -13,6 +13,7 @@ from torch import nn
 from nopairs.data.tiles import random_crops, read_tiles, to_tensor, to_uint8
 from nopairs.training.loop import Batch, Data
 from nopairs.training.options import TrainingOptions
+from nopairs.training.pairs import read_validation
 
 # Share of the synthetic pairs that validates a restorer where the dataset has no real ones, and their largest number.
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 64
@@ -38,6 +39,17 @@ def dataset_data(dataset: Path, roles: Sequence[str], val: Images, options: Trai
         return UnpairedData(dataset, roles, val, options)
     clean, degraded = (read_tiles(dataset / "pairs" / side)[0] for side in ("clean", "degraded"))
     return PairedData(clean, degraded, val, dataclasses.replace(options, batch=max(1, options.batch // 2)))
+
+
+def autoencoder_data(dataset: Path, options: TrainingOptions) -> Data:
+    """Return the clean tiles that an autoencoder learns from, validated on how it reproduces the clean images of `val`."""
+    val = [clean[: _whole(clean.shape[0]), : _whole(clean.shape[1])] for clean, _ in read_validation(dataset)]
+    return UnpairedData(dataset, ["clean"], [(clean, clean) for clean in val if clean.size], options)
+
+
+def _whole(side: int) -> int:
+    """Return the part of a side that any autoencoder divides."""
+    return side // 16 * 16
 
 
 class UnpairedData:

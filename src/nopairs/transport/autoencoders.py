@@ -261,6 +261,10 @@ class Embedded(nn.Module):
         """Return the images of latents."""
         return self.up(latents) / 2 + 0.5
 
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images encoded and decoded."""
+        return self.decode(self.encode(images))
+
     def losses(self, progress: float, *, clean: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the squared error of the reconstruction and the divergence, per value of the image."""
         mean, log_variance = (part.float() for part in self._posterior(clean))

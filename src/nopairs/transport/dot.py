@@ -21,6 +21,9 @@ from nopairs.errors import NopairsError
 from nopairs.metrics.gaussian import GaussianMap, Moments, gelbrich, stochastic_map
 from nopairs.training.hardware import autocast
 
+LOWEST_ALPHA, HIGHEST_ALPHA = -0.5, 1.5
+ALPHAS = (-0.5, -0.25, 0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1, 1.25, 1.5)
+"""What alpha is chosen from, and what curves are drawn through."""
 TILE = 1024
 """Default side of a tile, in pixels: images up to it are moved whole."""
 OVERLAP = 64  # pixels by which tiles overlap, over which one fades into the next
