@@ -20,6 +20,7 @@ include: "workflow/rules/degradation.smk"
 include: "workflow/rules/synthesis.smk"
 include: "workflow/rules/restoration.smk"
 include: "workflow/rules/transport.smk"
+include: "workflow/rules/priors.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 

@@ -13,7 +13,14 @@ from nopairs.metrics.names import METRICS
 def main(args: argparse.Namespace) -> None:
     withheld = {"withheld": args.withheld} if args.withheld else {}
     images, whole_set = measure(
-        args.dataset_dir, args.index, args.restored, args.metrics, args.niqe_model, args.seed, **withheld
+        args.dataset_dir,
+        args.index,
+        args.restored,
+        args.metrics,
+        args.niqe_model,
+        args.seed,
+        **withheld,
+        border=args.border,
     )
     for frame, path in ((images, args.out_images), (whole_set, args.out_set)):
         with atomic_file(path) as temporary:
@@ -38,5 +45,8 @@ if __name__ == "__main__":
     parser.add_argument("--out-set", type=Path, required=True, help="CSV: metric, value, std, n, note")
     parser.add_argument("--metrics", nargs="+", choices=METRICS, default=METRICS, help="default: all")
     parser.add_argument("--withheld", help="why the test images have no clean versions, if that is known")
+    parser.add_argument(
+        "--border", type=int, default=0, help="pixels at each edge that are not measured (default: 0)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of random patches and resampling (default: 0)")
     sys.exit(errors.run(main, parser))

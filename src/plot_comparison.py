@@ -29,10 +29,10 @@ def main(args: argparse.Namespace) -> None:
 
 def compare(dataset: Path, name: str, restored: Mapping[str, Path], zoom: Box | None) -> Figure:
     """Draw the test image `name` of a dataset's folder; `restored` holds each method's folder."""
-    truth = dataset / "test" / "clean" / name
+    truth, degraded = (dataset / "test" / side / name for side in ("clean", "degraded"))
     return comparison(
         f"{dataset.name}, {Path(name).stem}: restored by each method",
-        read_rgb(dataset / "test" / "degraded" / name),
+        read_rgb(degraded) if degraded.exists() else None,
         {method: read_rgb(folder / name) for method, folder in restored.items()},
         read_rgb(truth) if truth.exists() else None,
         zoom,

@@ -20,6 +20,7 @@ from nopairs.degradation.sampling import SamplingOptions
 from nopairs.errors import NopairsError
 from nopairs.metrics.names import NEED_TRUTH
 from nopairs.models import make_options, training_roles
+from nopairs.priors import operators
 from nopairs.training.options import TrainingOptions
 from nopairs.transport.dot import ALPHAS, HIGHEST_ALPHA, LOWEST_ALPHA
 
@@ -37,6 +38,7 @@ class Method:
 
     alpha: of a transport: a number, or one of `CHOSEN_ALPHAS`.
     autoencoder: in place of a chain, the autoencoder that the clean test images pass through: the bound of its transports.
+    prior: in place of a chain, the prior that reconstructs what a dataset's operator has observed.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Method:
     transport: str | None = None
     alpha: str = "0"
     autoencoder: str | None = None
+    prior: str | None = None
 
     @property
     def base(self) -> str:
@@ -83,6 +86,10 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
             raise NopairsError(
                 f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}"
             )
+    config["priors"] = {name: _inherit(config["priors"], name) for name in config.get("priors", {})}
+    for name, entry in config["priors"].items():
+        _check_prior(name, entry)
+        _check_shares(f"priors: {name}", entry, config["processes"], config["processes"])
     _check_selection(config)
     config["transports"] = {
         name: _inherit(config["transports"], name) for name in config.get("transports", {})
@@ -106,13 +113,15 @@ def parse_method(config: dict[str, Any], name: str) -> Method:
     """Split a method's name into its chain.
 
     That is `<restorer>` or `<degradation>+<restorer>`, behind which `+<transport>` and `+<transport>@<alpha>` may stand; or an
-    autoencoder's name, for the clean images that it encodes and decodes.
+    autoencoder's name, for the clean images that it encodes and decodes; or a prior's.
 
     Raises:
         NopairsError: a part that the configuration does not define, or no such alpha.
     """
     if name in config["autoencoders"]:
         return Method(name, None, "", autoencoder=name)
+    if name in config["priors"]:
+        return Method(name, None, "", prior=name)
     chain, at, alpha = name.partition("@")
     parts = chain.split("+")
     transport = parts.pop() if len(parts) > 1 and parts[-1] in config["transports"] else None
@@ -245,6 +254,7 @@ def _check_names(config: dict[str, Any]) -> None:
     for family, others in (
         ("autoencoders", ("degradations", "restorers")),
         ("transports", ("degradations", "restorers", "autoencoders")),
+        ("priors", ("degradations", "restorers", "autoencoders", "transports")),
     ):
         for other in others:
             if both := sorted(set(config[family]) & set(config[other])):
@@ -274,6 +284,19 @@ def _check_transport(config: dict[str, Any], name: str) -> None:
                 f"config: transports: {name}: {key} {entry[key]!r}: {registry.suggest(entry[key], known)}"
             )
     entry.setdefault("alphas", list(ALPHAS))
+
+
+def _check_prior(name: str, entry: dict[str, Any]) -> None:
+    place = f"priors: {name}"
+    found = entry.get("reconstruction", {})
+    _check_entry(place, {key: value for key, value in entry.items() if key != "candidates"}, registry.PRIORS)
+    made = registry.find(registry.PRIORS, entry["kind"])
+    try:
+        for strength in entry.get("candidates", [None]):
+            chosen = {} if strength is None else {"strength": strength}
+            make_options(made.Reconstruction, entry["kind"], found | chosen)
+    except (NopairsError, TypeError) as error:
+        raise NopairsError(f"config: {place}: {error}") from None
 
 
 def _check_selection(config: dict[str, Any]) -> None:
@@ -333,6 +356,13 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             f"config: datasets: {name}: tile {tile} must be a multiple of {entry.upscale},"
             " by which clean images are larger than degraded ones"
         )
+    observed = []
+    if "operator" in settings:
+        try:
+            operators.make(settings["operator"])
+        except (NopairsError, TypeError) as error:
+            raise NopairsError(f"config: datasets: {name}: {error}") from None
+        observed = [role for role in ("val", "test") if entry.sides(role)]
     benchmark = {"withheld": entry.withheld, "submission": entry.submission} if entry.withheld else {}
     return {
         "split": 0,
@@ -340,8 +370,13 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         "only": entry.only,
         **resolved,
         **benchmark,
-        "roles": [*unpaired, *entry.paired()],
+        "roles": [*unpaired, *entry.paired(), *observed],
     }
+
+
+def _only_clean(entry: entries.Entry) -> bool:
+    """Whether test images are clean ones, which an operator may observe."""
+    return entry.sides("test") == {"clean"}
 
 
 def _check_trained_on(config: dict[str, Any], name: str) -> None:
@@ -366,6 +401,7 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
         "pairs": ("pairs_from",) if set(entries.TRAINING_SCENES) <= set(entry.split) else (),
         "camera": ("camera",) if entry.camera else (),
         "own": ("folder",) if entry.own else (),
+        "clean": ("operator", "border") if _only_clean(entry) else (),
     }
     keys = [key for group in known.values() for key in group]
     for key in settings:
@@ -399,9 +435,9 @@ def _resolve_table(
     sources = [trained_on(config, dataset) for dataset in datasets]
     methods = [parse_method(config, method) for method in table["methods"]]
     for method in methods:
-        if not method.autoencoder:
+        if not (method.autoencoder or method.prior):
             _check_chain(config, method)
-    methods = [method for method in methods if all(_possible(config, source, method) for source in sources)]
+    methods = [method for method in methods if all(_fits(config, dataset, method) for dataset in datasets)]
     for method, source in itertools.product(methods, sources):
         _check_crops(config, source, method)
     table["methods"] = [method.name for method in methods]
@@ -467,7 +503,7 @@ def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
     tile = config["datasets"][dataset]["tile"]
     trained = (
         []
-        if method.autoencoder
+        if method.autoencoder or method.prior
         else [(f"restorers: {method.restorer}", config["restorers"][method.restorer])]
     )
     autoencoder = method.autoencoder or (
@@ -485,6 +521,14 @@ def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
                 f"config: {place}: crop {crop} is larger than the tiles of dataset {dataset} ({tile}); "
                 "lower `crop` or raise `tile`"
             )
+
+
+def _fits(config: dict[str, Any], dataset: str, method: Method) -> bool:
+    """Whether a dataset has what a method needs. Observations of an operator, of other sizes than its images, are for priors only."""
+    if method.prior:
+        return _can_reconstruct(config, dataset, config["priors"][method.prior])
+    observed = "operator" in config["datasets"][dataset]
+    return not observed and _possible(config, trained_on(config, dataset), method)
 
 
 def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
@@ -526,6 +570,17 @@ def _can_transport(config: dict[str, Any], dataset: str, method: Method) -> bool
     can_choose = pairs is not None or has_role(config, dataset, "val")
     return all(has_role(config, dataset, role) for role in needed) and (
         can_choose or method.alpha not in CHOSEN_ALPHAS
+    )
+
+
+def _can_reconstruct(config: dict[str, Any], dataset: str, prior: dict[str, Any]) -> bool:
+    """Whether a dataset has an operator, and what a prior learns from and is chosen on."""
+    source = trained_on(config, dataset)
+    made = registry.find(registry.PRIORS, prior["kind"])
+    return (
+        "operator" in config["datasets"][dataset]
+        and (not made.from_images or has_role(config, source, "clean"))
+        and ("candidates" not in prior or has_role(config, source, "val"))
     )
 
 

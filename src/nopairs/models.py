@@ -20,6 +20,7 @@ WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FAMILIES = {
     "degradation": registry.DEGRADATIONS,
     "restorer": registry.RESTORERS,
+    "prior": registry.PRIORS,
     "autoencoder": registry.AUTOENCODERS,
     "transport": registry.TRANSPORTS,
 }

@@ -23,6 +23,13 @@ RESTORERS = {
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "pretrained": "nopairs.restorers.pretrained:Pretrained",
 }
+PRIORS = {
+    "interpolation": "nopairs.priors.tv:Interpolation",
+    "tv": "nopairs.priors.tv:TV",
+    "epll": "nopairs.priors.epll:EPLL",
+    "patchnr": "nopairs.priors.patchnr:PatchNR",
+    "wpp": "nopairs.priors.wpp:WPP",
+}
 OPERATORS = {
     "identity": "nopairs.priors.operators:Identity",
     "blur": "nopairs.priors.operators:Blur",

@@ -21,6 +21,9 @@ SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
+OPERATOR = {"kind": "blur_downsample", "factor": 2, "size": 8, "sigma": 1.0, "noise": 0.01}
+
+
 def resolve(change: dict[str, Any] | None = None) -> dict[str, Any]:
     return config.resolve(config.merge(copy.deepcopy(DEFAULT), change or {}), SCHEMA)
 
@@ -93,6 +96,19 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"degradations": {"x": {"base": "ludva"}}}, "did you mean 'ludvae'"),
         ({"selection": {"stand_in": "ludva"}}, "did you mean 'ludvae'"),
         ({"selection": {"stand_in": "awgn_tuned"}}, "needs a `strength` of its own"),
+        (
+            {"priors": {"patchnr": {"options": {"widht": 3}}}},
+            "priors: patchnr: patchnr: unknown option 'widht'; did you mean 'width'",
+        ),
+        ({"priors": {"wpp": {"reconstruction": {"stpes": 3}}}}, "did you mean 'steps'"),
+        ({"priors": {"bicubic": {"candidates": [1]}}}, "unknown option 'strength'"),
+        ({"priors": {"x": {"kind": "patchnr"}}}, "priors: x: is learned, so it needs a `training:`"),
+        ({"priors": {"x": {"kind": "tvv"}}}, "did you mean 'tv'"),
+        ({"priors": {"dncnn": {"kind": "tv"}}}, "priors: dncnn: is the name of one of the restorers too"),
+        ({"datasets": {"textures": {"operator": {"kind": "blurr"}}}}, "did you mean 'blur'"),
+        ({"datasets": {"textures": {"operator": {"taps": 3}}}}, "unknown option 'taps'"),
+        ({"datasets": {"textures": {"operator": {"noise": 0}}}}, "noise 0 must be a positive number"),
+        ({"datasets": {"photos": {"operator": {"kind": "blur"}}}}, "`operator:` does not belong to source"),
         ({"processes": 0}, "processes"),
         (
             {"processes": 3},
@@ -301,3 +317,24 @@ def test_a_dataset_without_what_a_transport_learns_from_goes_without_it(tmp_path
     assert kept == ["nlm+dot", "ludvae+dncnn+dot@psnr", "embedded"]  # nlm has no pairs to choose an alpha on
     test_only = {"datasets": {"cc": {"source": "cc15"}}, "table": {"dataset": "cc"}}
     assert transport_table("input", "input+dot", "embedded", "taef2", **test_only) == ["input", "taef2"]
+
+
+def test_a_prior_needs_an_operator_and_a_restorer_none() -> None:
+    methods = ["bicubic", "input", "awgn+dncnn", "patchnr"]
+    table = {"methods": methods, "metrics": ["psnr"]}
+    resolved = resolve(
+        {
+            "datasets": {"bare": {"source": "textures"}, "set12": {"source": "set12", "operator": OPERATOR}},
+            "tables": {
+                "photos": table,
+                "textures": {**table, "dataset": "textures"},
+                "set12": {**table, "dataset": "set12"},
+            },
+        }
+    )
+    assert resolved["tables"]["textures"]["methods"] == ["bicubic", "patchnr"]
+    assert resolved["tables"]["photos"]["methods"] == ["input", "awgn+dncnn"]
+    assert resolved["tables"]["set12"]["methods"] == ["bicubic"]  # no clean images to learn from
+    assert resolved["datasets"]["textures"]["roles"] == ["clean", "val", "test"]
+    with pytest.raises(NopairsError, match="'bare' has clean images only"):
+        resolve({"datasets": {"bare": {"source": "set12"}}, "tables": {"x": {**table, "dataset": "bare"}}})

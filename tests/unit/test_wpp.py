@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import ot
 import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -49,7 +50,6 @@ def test_the_distance_is_half_of_the_exact_one() -> None:
 
 
 def test_distance_and_gradient_are_those_of_exact_transport_between_sets_of_different_sizes() -> None:
-    ot = pytest.importorskip("ot")
     rows, reference = sets(200, 50)
     costs = torch.cdist(rows, reference).square()
     plan = torch.from_numpy(

@@ -202,6 +202,34 @@ def test_a_benchmark_that_keeps_its_truth_gets_files_and_its_cells_say_so(
     assert chosen["options"] == {"strength": 2.0}
 
 
+def test_priors_reconstruct_what_an_operator_has_observed(tmp_path: Path) -> None:
+    """With their table and report; then a change of how images are found trains nothing."""
+    change = tmp_path / "change.yaml"
+    change.write_text(
+        "datasets: {textures: {only: gravel}}\n"
+        "tables: {denoising: {in_all: false}, superresolution: {in_all: true, methods: [bicubic, patchnr], rivals: [bicubic]}}\n"
+    )
+    done = snakemake(tmp_path, "--", "all", configs=(TINY, change))
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = pd.read_csv(tmp_path / "results/tables/superresolution.csv")
+    psnr = table[table.metric == "psnr"].set_index("method")
+    assert list(psnr.index) == ["bicubic", "patchnr"] and psnr["mean"].between(15, 40).all()
+    chosen = json.loads((tmp_path / "results/strengths/textures/patchnr/seed0.json").read_text())
+    assert chosen["candidates"] == [0.1, 0.5] and chosen["strength"] in (0.1, 0.5)
+    page = (tmp_path / "results/report.html").read_text()
+    assert "superresolution" in page and "patchnr" in page
+    change.write_text(change.read_text() + "priors: {patchnr: {reconstruction: {steps: 4}}}\n")
+    counts = planned(tmp_path, "--", "table_superresolution", configs=(TINY, change))
+    assert counts == {
+        "choose_strength": 1,
+        "reconstruct": 1,
+        "measure": 1,
+        "tabulate": 1,
+        "table_superresolution": 1,
+        "total": 5,
+    }
+
+
 def test_weights_of_the_catalogue_are_fetched_before_they_are_used(tmp_path: Path) -> None:
     change = tmp_path / "change.yaml"
     change.write_text(

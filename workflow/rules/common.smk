@@ -39,11 +39,14 @@ def insist(check, *arguments):
 
 CONFIG = insist(settings.resolve, config, ROOT / "workflow/schemas/config.schema.yaml")
 
-DEGRADATIONS, RESTORERS, DATASETS = (
+DEGRADATIONS, RESTORERS, PRIORS, DATASETS = (
     CONFIG["degradations"],
     CONFIG["restorers"],
+    CONFIG["priors"],
     CONFIG["datasets"],
 )
+# Datasets whose test images are observed by an operator.
+OBSERVED = [name for name in DATASETS if "operator" in DATASETS[name]]
 if CONFIG["data"]["mirror"]:
     os.environ.setdefault(MIRROR_VARIABLE, CONFIG["data"]["mirror"])
 TABLES_IN_ALL = [name for name, table in CONFIG["tables"].items() if table["in_all"]]
@@ -54,7 +57,9 @@ CHAINS = {method: settings.parse_method(CONFIG, method) for method in METHODS}
 # Methods that end in a transport, what is fitted for them, and what they begin with, which need not be in a table.
 MOVED = {name: chain for name, chain in CHAINS.items() if chain.transport}
 FITTED = {chain.fitted: chain for chain in MOVED.values()}
-BASES = sorted({chain.base for chain in CHAINS.values() if not chain.autoencoder})
+BASES = sorted(
+    {chain.base for chain in CHAINS.values() if not (chain.autoencoder or chain.prior)}
+)
 SEEDS = CONFIG["seeds"]
 # How many there are is not known where jobs go to a cluster.
 ALL_CORES = workflow.resource_settings.cores or CONFIG["threads"]
@@ -133,11 +138,13 @@ def chain_of(wildcards):
 
 
 def entry_of(wildcards, *parts):
-    """The parts of a degradation's or restorer's entry that a job depends on, as JSON."""
+    """The parts of a degradation's, restorer's or prior's entry that a job depends on, as JSON."""
     if "degradation" in wildcards.keys():
         entry = settings.with_dataset_defaults(
             CONFIG, wildcards.dataset, DEGRADATIONS[wildcards.degradation]
         )
+    elif is_prior(wildcards):
+        entry = PRIORS[wildcards.method]
     else:
         entry = RESTORERS[chain_of(wildcards).restorer]
     if "options" in entry:
@@ -198,6 +205,8 @@ def method_group(wildcards):
         return "transport"
     if source_of(wildcards) != wildcards.dataset:
         return "applied"
+    if is_prior(wildcards):
+        return "prior"
     return "restorer" if is_network(wildcards) else "classical"
 
 
@@ -226,6 +235,10 @@ def has_candidates(degradation):
     return bool(DEGRADATIONS[degradation].get("sampling", {}).get("candidates"))
 
 
+def is_prior(wildcards):
+    return chain_of(wildcards).prior is not None
+
+
 def is_trained(wildcards):
     return settings.learns(RESTORERS[chain_of(wildcards).restorer])
 
@@ -238,6 +251,13 @@ def is_network(wildcards):
 
 
 # data.smk
+def photos_entry(wildcards):
+    """What of a dataset's entry its images depend on, as JSON."""
+    entry = DATASETS[wildcards.dataset]
+    later = ("operator", "border", "trained_on")
+    return json.dumps({key: entry[key] for key in entry if key not in later})
+
+
 # A user's folders are looked at again in every run: their listing is a parameter, so a new photo makes a new dataset.
 def listing(wildcards):
     return settings.folder_listing(DATASETS[wildcards.dataset])
@@ -414,6 +434,25 @@ def told_of_transports(wildcards):
     }
 
 
+# priors.smk
+def is_learned_prior(wildcards):
+    return learned(registry.PRIORS, PRIORS[wildcards.method]["kind"])
+
+
+def prior_code(script):
+    return lambda wildcards: code(
+        script, (registry.PRIORS, PRIORS[wildcards.method]["kind"])
+    )
+
+
+def operator_of(wildcards):
+    return json.dumps(DATASETS[wildcards.dataset]["operator"])
+
+
+def border_of(wildcards):
+    return DATASETS[wildcards.dataset].get("border", 0)
+
+
 # evaluation.smk
 SELECTED_ON_TEST = "what was chosen (checkpoints, strengths) was chosen on these very images, as the paper does"
 
@@ -432,6 +471,8 @@ def measure_arguments(wildcards, input):
         if input.niqe
         else ["--metrics", *(metric for metric in METRICS if metric != "niqe")]
     )
+    if border := border_of(wildcards):
+        words += ["--border", border]
     reason = DATASETS[wildcards.dataset].get("withheld")
     return [*words, "--withheld", reason] if reason else words
 
@@ -477,8 +518,15 @@ def table_arguments(wildcards):
         *map(str, SEEDS),
     ]
     words += ["--rivals", *table["rivals"]] if table["rivals"] else []
-    if any(DATASETS[one].get("selection") == "paper" for one in table["datasets"]):
-        words += ["--remark", SELECTED_ON_TEST]
+    on_test = any(
+        DATASETS[one].get("selection") == "paper" for one in table["datasets"]
+    )
+    borders = {DATASETS[one].get("border", 0) for one in table["datasets"]} - {0}
+    remarks = [SELECTED_ON_TEST] if on_test else []
+    remarks += [
+        f"within a border of {border} pixels" for border in sorted(borders)
+    ]
+    words += ["--remark", "; ".join(remarks)] if remarks else []
     if told := told_of_transports(wildcards):
         words += ["--told", *named(told)]
     if "reference" in table:
@@ -518,24 +566,31 @@ def reported_methods(dataset):
     )
 
 
+def trained_by(method):
+    """Names of what the training loop trains for a method."""
+    parts = settings.parse_method(CONFIG, method)
+    if parts.prior:
+        return [method] if learned(registry.PRIORS, PRIORS[method]["kind"]) else []
+    trained = []
+    if parts.degradation is not None:
+        entry = DEGRADATIONS[parts.degradation]
+        if learned(registry.DEGRADATIONS, entry["kind"]):
+            trained.append(entry["model"])
+    if not parts.autoencoder and settings.learns(RESTORERS[parts.restorer]):
+        trained.append(parts.base)
+    if parts.autoencoder or parts.transport:
+        name = parts.autoencoder or TRANSPORTS[parts.transport]["autoencoder"]
+        if learned(registry.AUTOENCODERS, AUTOENCODERS[name]["kind"]):
+            trained.append(name)
+    return trained
+
+
 def training_logs(dataset):
     """Every training log behind the reported methods, by the name of what was trained."""
     logs = {}
     source = settings.trained_on(CONFIG, dataset)
     for method in reported_methods(dataset):
-        parts = settings.parse_method(CONFIG, method)
-        trained = []
-        if parts.degradation is not None:
-            entry = DEGRADATIONS[parts.degradation]
-            if learned(registry.DEGRADATIONS, entry["kind"]):
-                trained.append(entry["model"])
-        if not parts.autoencoder and settings.learns(RESTORERS[parts.restorer]):
-            trained.append(parts.base)
-        if parts.autoencoder or parts.transport:
-            name = parts.autoencoder or TRANSPORTS[parts.transport]["autoencoder"]
-            if learned(registry.AUTOENCODERS, AUTOENCODERS[name]["kind"]):
-                trained.append(name)
-        for name in trained:
+        for name in trained_by(method):
             logs |= {
                 f"{name}/seed{seed}": f"results/models/{source}/{name}/seed{seed}/log.csv"
                 for seed in SEEDS
@@ -545,7 +600,7 @@ def training_logs(dataset):
 
 def noise_folders(dataset):
     """The real noise and each reported model's, where the dataset has pairs to measure the real one."""
-    if not settings.has_role(CONFIG, dataset, "test"):
+    if not settings.has_role(CONFIG, dataset, "test") or dataset in OBSERVED:
         return {}
     used = (
         settings.parse_method(CONFIG, method).degradation
@@ -581,7 +636,8 @@ def report_figures():
     }
     for dataset in REPORTED:
         figures[f"comparison/{dataset}"] = f"results/figures/{dataset}/comparison"
-        figures[f"losses/{dataset}"] = f"results/figures/{dataset}/losses.png"
+        if training_logs(dataset):
+            figures[f"losses/{dataset}"] = f"results/figures/{dataset}/losses.png"
         if noise_folders(dataset):
             figures[f"noise_patches/{dataset}"] = (
                 f"results/figures/{dataset}/noise_patches.png"

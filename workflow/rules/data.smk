@@ -14,7 +14,7 @@ rule download:
         "../../envs/nopairs.yaml"
     params:
         python=PYTHON,
-        entry=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
+        entry=photos_entry,
         data=CONFIG["data"]["folder"],
         lock=CONFIG["data"]["lock"],
         listing=listing,
@@ -65,7 +65,7 @@ rule preprocess:
         runtime=more(240),
     params:
         python=PYTHON,
-        entry=lambda wildcards: json.dumps(DATASETS[wildcards.dataset]),
+        entry=photos_entry,
         code=code("preprocess.py"),
     shell:
         "{params.python}/preprocess.py --entry {params.entry:q} --sources {input} --out results/data/{wildcards.dataset}"

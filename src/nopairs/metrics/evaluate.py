@@ -38,17 +38,20 @@ def measure(
     niqe_model: Path | None,
     seed: int,
     withheld: str = "the test images have no clean versions",
+    border: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure restored test images.
 
     Args:
         dataset: the dataset's folder.
         index: its index.csv.
-        restored: folder with a PNG of the same name for every image of test/degraded.
+        restored: folder with a PNG of the same name for every image of test/degraded, or of test/clean where an operator
+            observes the test images.
         metrics: which of `names.METRICS`.
         niqe_model: what `niqe.NiqeModel.save` wrote; needed for niqe.
         seed: of SWD's patches and resampling.
         withheld: why test images have no truth, where they have none.
+        border: pixels at each edge of the images that are left out of every measure.
 
     Returns:
         A row an image (image, scene, and a column for each measure that could be had), and a row for each
@@ -64,12 +67,12 @@ def measure(
     has_truth = all(test.clean for test in tests)
     pair_measures, notes = _pair_measures(metrics, "" if has_truth else f"not available: {withheld}")
     model = niqe.NiqeModel.load(niqe_model) if "niqe" in metrics and niqe_model else None
-    images = pd.DataFrame([_measure_image(test, pair_measures, model) for test in tests])
+    images = pd.DataFrame([_measure_image(test, pair_measures, model, border) for test in tests])
     rows: list[dict[str, object]] = [{"metric": metric, "note": note} for metric, note in notes.items()]
     if model is not None:
         rows += _niqe_notes(images, model)
     if "swd" in metrics:
-        rows.append(_measure_swd(tests, table, dataset, seed))
+        rows.append(_measure_swd(tests, table, dataset, seed, border))
     whole_set = pd.DataFrame(rows, columns=["metric", "value", "std", "n", "note"])
     return images, whole_set.astype({"n": "Int64"})
 
@@ -77,8 +80,9 @@ def measure(
 def _test_images(table: pd.DataFrame, dataset: Path, restored: Path) -> list[Restoration]:
     names = table[table.role == "test"]
     degraded = names[names.path.str.startswith("test/degraded/")]
+    degraded = names if degraded.empty else degraded
     if degraded.empty:
-        raise NopairsError(f"{dataset}: the index has no image under test/degraded; nothing to measure")
+        raise NopairsError(f"{dataset}: the index has no test image; nothing to measure")
     truths = set(names.path[names.path.str.startswith("test/clean/")])
     tests = []
     for path, scene in zip(degraded.path, degraded.scene, strict=True):
@@ -112,12 +116,12 @@ def _pair_measures(metrics: Sequence[str], no_truth: str) -> tuple[dict[str, Pai
 
 
 def _measure_image(
-    test: Restoration, measures: dict[str, PairMeasure], model: niqe.NiqeModel | None
+    test: Restoration, measures: dict[str, PairMeasure], model: niqe.NiqeModel | None, border: int
 ) -> dict[str, object]:
     row: dict[str, object] = {"image": test.name, "scene": test.scene}
-    restored = read_rgb(test.restored)
+    restored = _read(test.restored, border)
     if test.clean is not None and measures:
-        clean = read_rgb(test.clean)
+        clean = _read(test.clean, border)
         if clean.shape != restored.shape:
             raise NopairsError(
                 f"{test.restored}: {restored.shape}, but its truth is {clean.shape}; restore it again"
@@ -127,6 +131,16 @@ def _measure_image(
         fits = min(restored.shape[:2]) >= model.patch
         row["niqe"] = niqe.score(restored, model) if fits else float("nan")
     return row
+
+
+def _read(path: Path, border: int) -> np.ndarray:
+    """Read an image without its border."""
+    image = read_rgb(path)
+    if min(image.shape[:2]) <= 2 * border:
+        raise NopairsError(
+            f"{path}: {image.shape[1]}x{image.shape[0]} pixels, nothing within a border of {border}; make `border:` smaller"
+        )
+    return image[border : image.shape[0] - border, border : image.shape[1] - border]
 
 
 def _niqe_notes(images: pd.DataFrame, model: niqe.NiqeModel) -> list[dict[str, object]]:
@@ -140,7 +154,7 @@ def _niqe_notes(images: pd.DataFrame, model: niqe.NiqeModel) -> list[dict[str, o
 
 
 def _measure_swd(
-    tests: Sequence[Restoration], table: pd.DataFrame, dataset: Path, seed: int
+    tests: Sequence[Restoration], table: pd.DataFrame, dataset: Path, seed: int, border: int
 ) -> dict[str, object]:
     has_truth = all(test.clean for test in tests)
     if has_truth:
@@ -150,9 +164,12 @@ def _measure_swd(
         if not paths:
             return {"metric": "swd", "note": "not available: the dataset has no clean images"}
         references = [paths[i] for i in _evenly(len(paths), MOST_REFERENCE_TILES)]
-    restored = [read_rgb(test.restored) for test in tests]
+    restored = [_read(test.restored, border) for test in tests]
     result = sliced_wasserstein(
-        [read_rgb(path) for path in references], restored, paired=has_truth, seed=seed
+        [_read(path, border if has_truth else 0) for path in references],
+        restored,
+        paired=has_truth,
+        seed=seed,
     )
     note = (
         ""

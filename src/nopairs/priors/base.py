@@ -15,12 +15,13 @@ Log = list[dict[str, float]]
 
 
 class Prior(nn.Module, ABC):
-    """A prior; `learned` says whether the training loop trains it, where `fit` does not suffice.
+    """A prior. It learns from images unless `from_images` says not; `learned` ones are trained by the training loop, after `fit`.
 
     Colour images are reconstructed channel by channel: a prior sees images of one channel, as `planes` makes them.
     """
 
     learned = False
+    from_images = True
     Options: type  # of what is learned, or of nothing
     Reconstruction: type  # of how images are found; has a `strength` where there is a weight to be chosen
 
@@ -44,3 +45,8 @@ def planes(images: np.ndarray) -> np.ndarray:
     if (images == images[..., :1]).all():
         return np.ascontiguousarray(images[..., 0])
     return np.ascontiguousarray(np.moveaxis(images, -1, 1).reshape(-1, *images.shape[1:3]))
+
+
+def to_planes(image: np.ndarray) -> torch.Tensor:
+    """Turn uint8 (H, W, 3) into float32 (channels, H, W) in [0, 1], of one channel where it is grey."""
+    return torch.from_numpy(planes(image[None])).float() / 255

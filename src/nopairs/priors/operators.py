@@ -13,7 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from nopairs import registry
 from nopairs.errors import NopairsError
+from nopairs.models import make_options
 
 Size = tuple[int, int]
 
@@ -195,6 +197,14 @@ class BlurDownsample(_Convolution):
 
     def __init__(self, options: BlurDownsampleOptions) -> None:
         super().__init__(gaussian_taps(options.size, options.sigma), options.factor, 0, options.noise)
+
+
+def make(settings: dict[str, Any]) -> Operator:
+    """Build an operator from its `kind` and options; raises NopairsError, or TypeError, for what it does not take."""
+    options = dict(settings)
+    kind = options.pop("kind", "")
+    made = registry.find(registry.OPERATORS, kind)
+    return made(make_options(made.Options, kind, options))
 
 
 def gaussian_taps(size: int, sigma: float) -> torch.Tensor:

@@ -7,6 +7,7 @@ first made white by a fixed linear map, so that training begins at the Gaussian 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,40 @@ class PatchNRDescent(DescentOptions):
             )
 
 
+class PatchData:
+    """Batches of patches for the training loop."""
+
+    def __init__(
+        self, images: np.ndarray, val: Sequence[np.ndarray], options: PatchNROptions, batch: int
+    ) -> None:
+        """`images`: uint8 (count, H, W) to learn from; `val`: such arrays, of any sizes, to measure the likelihood on."""
+        self.images, self.options, self.size = images, options, batch
+        patches.check_size(images, options.patch_size)
+        rng = np.random.default_rng(0)
+        self.val = [self._draw(some, VALIDATION_PATCHES // len(val), rng) for some in val]
+
+    def _draw(self, images: np.ndarray, count: int, rng: np.random.Generator) -> torch.Tensor:
+        return patches.training_patches(images, self.options.patch_size, count, rng, self.options.symmetries)
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Return `patches`, (batch, size^2)."""
+        return {"patches": self._draw(self.images, self.size, rng)}
+
+    def describe(self) -> str:
+        """Name the images that batches are cut from."""
+        return f"patches of {len(self.images)} images"
+
+    @torch.inference_mode()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return the mean log density of a pixel of the validation images; nothing where there are none."""
+        if not self.val:
+            return {}
+        device = next(network.parameters()).device
+        parts = torch.cat(self.val).split(4096)
+        densities = [network.negative_log_density(part.to(device)) for part in parts]  # type: ignore[operator]
+        return {"likelihood": -float(torch.cat(densities).mean())}
+
+
 class Coupling(nn.Module):
     """A GLOW coupling block: each half of the variables is scaled and moved by what a network makes of the other half."""
 
@@ -123,6 +158,7 @@ class PatchNR(Prior):
 
     Options = PatchNROptions
     Reconstruction = PatchNRDescent
+    Data = PatchData
     learned = True
 
     def __init__(self, options: PatchNROptions) -> None:
@@ -207,35 +243,3 @@ class PatchNR(Prior):
             return minimise(observed, operator, penalty, options, seed)
         finally:
             frozen.requires_grad_(True)
-
-
-class PatchData:
-    """Batches of patches for the training loop."""
-
-    def __init__(
-        self, images: np.ndarray, val: np.ndarray | None, options: PatchNROptions, batch: int
-    ) -> None:
-        """`images`: uint8 (count, H, W) to learn from; `val`: such images to measure the likelihood on, or None."""
-        self.images, self.options, self.size = images, options, batch
-        patches.check_size(images, options.patch_size)
-        self.val = val if val is None else self._draw(val, VALIDATION_PATCHES, np.random.default_rng(0))
-
-    def _draw(self, images: np.ndarray, count: int, rng: np.random.Generator) -> torch.Tensor:
-        return patches.training_patches(images, self.options.patch_size, count, rng, self.options.symmetries)
-
-    def batch(self, rng: np.random.Generator) -> Batch:
-        """Return `patches`, (batch, size^2)."""
-        return {"patches": self._draw(self.images, self.size, rng)}
-
-    def describe(self) -> str:
-        """Name the images that batches are cut from."""
-        return f"patches of {len(self.images)} images"
-
-    @torch.inference_mode()
-    def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return the mean log density of a pixel of the validation images; nothing where there are none."""
-        if self.val is None:
-            return {}
-        device = next(network.parameters()).device
-        densities = [network.negative_log_density(part.to(device)) for part in self.val.split(4096)]  # type: ignore[operator]
-        return {"likelihood": -float(torch.cat(densities).mean())}

@@ -21,6 +21,7 @@ class Interpolation(Prior):
     """The operator's first guess: bicubic where the observation is smaller than the image."""
 
     Options = Reconstruction = NoOptions
+    from_images = False
 
     def __init__(self, options: NoOptions) -> None:
         super().__init__()
@@ -46,6 +47,7 @@ class TV(Prior):
 
     Options = NoOptions
     Reconstruction = TVDescent
+    from_images = False
 
     def __init__(self, options: NoOptions) -> None:
         super().__init__()

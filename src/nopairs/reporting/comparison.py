@@ -59,31 +59,39 @@ def _box_means(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 
 @style.styled()
 def comparison(
-    title: str, degraded: Pixels, restored: Mapping[str, Pixels], clean: Pixels | None, box: Box | None = None
+    title: str,
+    degraded: Pixels | None,
+    restored: Mapping[str, Pixels],
+    clean: Pixels | None,
+    box: Box | None = None,
 ) -> Figure:
     """The degraded image with a marked box, and that box enlarged: input, every method, the clean truth.
+
+    Without a degraded image of their size, the first method's takes its place.
 
     The crops carry their own PSNR (8-bit RGB) where `clean` is known. Raises NopairsError where sizes
     differ or the box leaves the image.
     """
-    crops = {"input": degraded, **restored} | ({"clean": clean} if clean is not None else {})
+    crops = {"input": degraded} if degraded is not None else {}
+    crops |= {**restored} | ({"clean": clean} if clean is not None else {})
+    first, whole_image = next(iter(crops.items()))
     for name, image in crops.items():
-        if image.shape != degraded.shape:
+        if image.shape != whole_image.shape:
             raise NopairsError(
-                f"{title}, {name}: {_size(image)} pixels, the input has {_size(degraded)}; restore it again"
+                f"{title}, {name}: {_size(image)} pixels, {first} has {_size(whole_image)}; restore it again"
             )
-    box = box or zoom_box(degraded if clean is None else clean)
-    height, width = degraded.shape[:2]
+    box = box or zoom_box(whole_image if clean is None else clean)
+    height, width = whole_image.shape[:2]
     if box.x < 0 or box.y < 0 or box.size < 1 or box.x + box.size > width or box.y + box.size > height:
         raise NopairsError(
-            f"{title}: the zoom box {box} leaves its {_size(degraded)} pixels; choose a smaller one"
+            f"{title}: the zoom box {box} leaves its {_size(whole_image)} pixels; choose a smaller one"
         )
     scores = {name: _crop_psnr(image, clean, box) for name, image in crops.items() if name != "clean"}
     best = max(
         (score for name, score in scores.items() if score is not None and name != "input"), default=None
     )
     figure, whole, panels = _comparison_layout(len(crops), height / width)
-    _whole_image(whole, degraded, box)
+    _whole_image(whole, first, whole_image, box)
     for axes, (name, image) in zip(panels, crops.items(), strict=True):
         _crop_panel(axes, name, box.cut(image), scores.get(name), best)
     figure.suptitle(title, x=0.0, ha="left", y=1.0, va="bottom")
@@ -122,12 +130,12 @@ def _crop_psnr(image: Pixels, clean: Pixels | None, box: Box) -> float | None:
     return None if clean is None else psnr(box.cut(clean), box.cut(image))
 
 
-def _whole_image(axes: Axes, image: Pixels, box: Box) -> None:
+def _whole_image(axes: Axes, name: str, image: Pixels, box: Box) -> None:
     axes.imshow(image, interpolation="antialiased")
     for edge, width in (("white", 4.0), (style.color("awgn_tuned"), 2.0)):
         corner = (box.x - 0.5, box.y - 0.5)
         axes.add_patch(Rectangle(corner, box.size, box.size, fill=False, edgecolor=edge, linewidth=width))
-    axes.set_title(f"input, {_size(image)} pixels", fontweight="normal")
+    axes.set_title(f"{name}, {_size(image)} pixels", fontweight="normal")
     axes.set_axis_off()
 
 

@@ -83,10 +83,10 @@ def choose_images(dataset: Path, most: int) -> list[str]:
     Raises NopairsError where the dataset has no test image.
     """
     index = pd.read_csv(dataset / "index.csv", dtype=str, keep_default_na=False)
-    test = index[(index["role"] == "test") & index["path"].str.startswith("test/degraded/")].sort_values(
-        "path"
-    )
+    test = index[index["role"] == "test"].sort_values("path")
+    degraded = test[test["path"].str.startswith("test/degraded/")]
+    test = test if degraded.empty else degraded  # an operator observes clean ones
     if test.empty:
-        raise NopairsError(f"{dataset}: its index has no image below test/degraded; nothing to show")
+        raise NopairsError(f"{dataset}: its index has no test image; nothing to show")
     turns = test.assign(turn=test.groupby("scene").cumcount()).sort_values(["turn", "path"])
     return sorted(Path(path).name for path in turns["path"][:most])

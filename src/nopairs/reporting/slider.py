@@ -31,8 +31,8 @@ def slider_images(dataset: Path, restored: Mapping[str, Path]) -> list[dict[str,
 
     Each has ``name``, ``width``, ``height``, ``cut`` (whether it is the centre of a larger image) and
     ``versions``: ``label``, ``src`` (a data address) and ``psnr`` (dB, whole image, 8-bit RGB; None without
-    truth), in the order input, methods, clean. Images of different scenes are preferred. Raises NopairsError
-    where a method lacks an image or has it in another size.
+    truth), in the order input (where there is one), methods, clean. Images of different scenes are preferred.
+    Raises NopairsError where a method lacks an image or has it in another size.
     """
     return [_image(dataset, name, restored) for name in choose_images(dataset, _MAX_IMAGES)]
 
@@ -40,12 +40,14 @@ def slider_images(dataset: Path, restored: Mapping[str, Path]) -> list[dict[str,
 def _image(dataset: Path, name: str, restored: Mapping[str, Path]) -> dict[str, Any]:
     truth = dataset / "test" / "clean" / name
     clean = read_rgb(truth) if truth.exists() else None
-    images = {"input": read_rgb(dataset / "test" / "degraded" / name)}
+    degraded = dataset / "test" / "degraded" / name
+    images = {"input": read_rgb(degraded)} if degraded.exists() else {}
     images |= {method: read_rgb(folder / name) for method, folder in restored.items()}
+    first, shown = next(iter(images.items()))
     for method, image in images.items():
-        if image.shape != images["input"].shape:
-            raise NopairsError(f"{method}, {name}: its size differs from the input's; restore it again")
-    height, width = images["input"].shape[:2]
+        if image.shape != shown.shape:
+            raise NopairsError(f"{method}, {name}: its size differs from that of {first}; restore it again")
+    height, width = shown.shape[:2]
     versions = [
         {"label": label, "src": jpeg_address(_centre(image)), "psnr": _decibels(clean, image)}
         for label, image in images.items()

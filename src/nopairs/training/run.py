@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
@@ -32,18 +33,24 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def train_and_save(
-    family: str, args: argparse.Namespace, make_data: Callable[[TrainingOptions], Data]
+    family: str,
+    args: argparse.Namespace,
+    make_data: Callable[[TrainingOptions], Data],
+    prepare: Callable[[Any], object] = lambda network: None,
 ) -> None:
-    """Train the model that `args.entry` describes and save it with its facts into `args.out`.
+    """Train the model that `args.entry` describes, after what `prepare` does to it, and save it with its facts into `args.out`.
 
     Under torchrun the processes share each batch, and `args.threads`; the first one saves.
     """
     with parallel.joined():
-        _train_and_save(family, args, make_data)
+        _train_and_save(family, args, make_data, prepare)
 
 
 def _train_and_save(
-    family: str, args: argparse.Namespace, make_data: Callable[[TrainingOptions], Data]
+    family: str,
+    args: argparse.Namespace,
+    make_data: Callable[[TrainingOptions], Data],
+    prepare: Callable[[Any], object],
 ) -> None:
     threads = max(1, args.threads // parallel.size())
     torch.set_num_threads(threads)
@@ -52,6 +59,7 @@ def _train_and_save(
     data = make_data(options)
     torch.manual_seed(args.seed)
     network = make(family, entry["kind"], entry.get("options", {}))
+    prepare(network)
     device = parallel.own(pick_device(args.device))
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
     config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,156 @@
+"""The scripts of the priors' rules: observe, fit, choose, reconstruct; then measured within a border."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nopairs.data.images import read_rgb, write_png
+from nopairs.data.preprocess import Recipe, write_dataset
+from nopairs.data.sources import collect
+from nopairs.data.store import Store
+from nopairs.errors import NopairsError
+from nopairs.metrics.evaluate import measure
+
+ROOT = Path(__file__).resolve().parents[2]
+OPERATOR = json.dumps({"kind": "blur_downsample", "factor": 2, "size": 8, "sigma": 1.0, "noise": 0.01})
+ENTRIES: dict[str, dict[str, Any]] = {
+    "bicubic": {"kind": "interpolation"},
+    "l2_tv": {"kind": "tv", "reconstruction": {"steps": 20}, "candidates": [1000.0, 10.0]},
+    "epll": {
+        "kind": "epll",
+        "options": {"components": 4, "patches": 4000, "iterations": 3, "patch_size": 4},
+        "reconstruction": {"deviations": [0.05, 0.02]},
+    },
+    "patchnr": {
+        "kind": "patchnr",
+        "options": {"patch_size": 4, "blocks": 1, "width": 8, "whitening": True},
+        "training": {"steps": 4, "batch": 32, "validate_every": 2, "precision": "float32"},
+        "reconstruction": {"steps": 20, "precision": "float32", "strength": 0.3},
+    },
+    "wpp": {
+        "kind": "wpp",
+        "options": {"patch_size": 4},
+        "reconstruction": {"steps": 5, "references": 200, "dual_steps": 1, "strength": 50.0},
+    },
+}
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"src/{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("textures")
+    settings = {"source": "textures", "only": "gravel|brick_learn", "split": 0, "selection": "held_out"}
+    photos = collect(settings, Store(folder / "data", folder / "data.lock"))
+    write_dataset(photos, folder / "dataset", Recipe(128, 128, None, 0))
+    arguments = argparse.Namespace(
+        dataset=folder / "dataset", operator=OPERATOR, seed=0, out=folder / "observed"
+    )
+    script("observe").main(arguments)
+    return folder
+
+
+def common(folder: Path, name: str) -> dict[str, Any]:
+    return {
+        "dataset": folder / "dataset",
+        "entry": json.dumps(ENTRIES[name]),
+        "seed": 0,
+        "threads": 1,
+        "device": "cpu",
+        "operator": OPERATOR,
+    }
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_prior_goes_from_clean_images_to_measures(name: str, dataset: Path, tmp_path: Path) -> None:
+    shared = common(dataset, name)
+    model, strength, out = tmp_path / "model", tmp_path / "strength.json", tmp_path / "restored"
+    script("fit_prior").main(argparse.Namespace(**shared, out=model))
+    assert json.loads((model / "model.json").read_text())["family"] == "prior"
+    script("choose_strength").main(argparse.Namespace(**shared, model=model, border=12, out=strength))
+    chosen = json.loads(strength.read_text())
+    if "candidates" in ENTRIES[name]:
+        assert chosen["strength"] == 10.0 and chosen["val_psnr"][1] > chosen["val_psnr"][0]
+    else:
+        assert chosen["strength"] == ENTRIES[name].get("reconstruction", {}).get("strength")
+    where = {"model": model, "strength": strength, "observations": dataset / "observed", "out": out}
+    script("reconstruct").main(argparse.Namespace(**shared, **where))
+    index = dataset / "dataset/index.csv"
+    images, _ = measure(dataset / "dataset", index, out, ["psnr", "swd"], None, 0, border=12)
+    assert images.image.tolist() == ["gravel"]
+    start = 22.2  # dB: bicubic
+    low = {"bicubic": start - 0.2, "wpp": start - 1, "patchnr": start}.get(name, start + 0.2)
+    assert images.psnr[0] > low
+
+
+def test_observations_have_noise_of_their_own_and_their_size(dataset: Path, tmp_path: Path) -> None:
+    observed = np.load(dataset / "observed/gravel.npy")
+    assert observed.shape == (1, 128, 128) and observed.dtype == np.float32
+    arguments = {"dataset": dataset / "dataset", "operator": OPERATOR}
+    script("observe").main(argparse.Namespace(**arguments, seed=0, out=tmp_path / "again"))
+    assert (np.load(tmp_path / "again/gravel.npy") == observed).all()
+    script("observe").main(argparse.Namespace(**arguments, seed=1, out=tmp_path / "other"))
+    assert abs((np.load(tmp_path / "other/gravel.npy") - observed).std() - 0.01 * 2**0.5) < 0.001
+    misfit = json.dumps({"kind": "blur_downsample", "factor": 3, "size": 9, "sigma": 1.0, "noise": 0.01})
+    with pytest.raises(NopairsError, match=r"gravel\.png: an image of 256x256 pixels: both sides must be"):
+        script("observe").main(
+            argparse.Namespace(dataset=dataset / "dataset", operator=misfit, seed=0, out=tmp_path / "x")
+        )
+
+
+def test_a_border_is_left_out_of_every_measure(dataset: Path, tmp_path: Path) -> None:
+    truth = read_rgb(dataset / "dataset/test/clean/gravel.png")
+    for name, rows in (("edge", slice(0, 10)), ("inside", slice(10, 20))):
+        spoilt = truth.copy()
+        spoilt[rows] = 0
+        (tmp_path / name).mkdir()
+        write_png(tmp_path / name / "gravel.png", spoilt)
+    folder = dataset / "dataset"
+
+    def measured(name: str, border: int, *metrics: str) -> pd.Series:
+        index = folder / "index.csv"
+        images, whole = measure(folder, index, tmp_path / name, metrics, None, 0, border=border)
+        return pd.concat([images.iloc[0], whole.set_index("metric").value])
+
+    edge = measured("edge", 10, "psnr", "ssim", "swd")
+    assert (edge.psnr, edge.ssim, edge.swd) == (np.inf, 1, 0)
+    assert measured("inside", 10, "psnr").psnr < 30 and measured("edge", 9, "psnr").psnr < 40
+    with pytest.raises(NopairsError, match="nothing within a border of 128"):
+        measured("edge", 128, "psnr")
+
+
+def test_observations_of_one_shape_are_reconstructed_together(tmp_path: Path) -> None:
+    shapes = [(1, 4, 4), (1, 4, 4), (1, 4, 4), (3, 4, 4), (1, 4, 4)]
+    files = []
+    for k, shape in enumerate(shapes):
+        files.append(tmp_path / f"{k}.npy")
+        np.save(files[-1], np.zeros(shape, np.float32))
+    groups = script("reconstruct").batches(files, 2)
+    assert [[int(file.stem) for file in group] for group in groups] == [[0, 1], [2], [3], [4]]
+
+
+def test_without_validation_images_no_strength_is_chosen(dataset: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shared = common(dataset, "l2_tv")
+    script("fit_prior").main(argparse.Namespace(**shared, out=model))
+    with pytest.raises(NopairsError, match="no validation images"):
+        script("choose_strength").main(
+            argparse.Namespace(
+                **{**shared, "dataset": tmp_path}, model=model, border=0, out=tmp_path / "s.json"
+            )
+        )
