@@ -27,7 +27,7 @@ def measure(config: dict[str, Any]) -> list[Row]:
     """Restore photos of several sizes, each in a process of its own, with the configuration's trained restorer, untrained."""
     entry = next(entry for entry in config["restorers"].values() if "training" in entry)
     network = make("restorer", entry["kind"], entry.get("options", {})).eval()
-    threads = config["threads"]
+    threads = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_model(
