@@ -19,6 +19,7 @@ import torch
 from nopairs.data.images import write_png
 from nopairs.errors import NopairsError
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
+from nopairs.training import pairs as validation
 from nopairs.training.data import PairedData, dataset_data, validation_psnr
 from nopairs.training.loop import STOPPED, Trainer, update_average
 from nopairs.training.options import TrainingOptions
@@ -249,10 +250,16 @@ def test_without_validation_pairs_some_training_pairs_are_held_out() -> None:
     assert not any(np.array_equal(data.val[0][0], tile) for tile in data.clean)
 
 
-def test_the_middle_of_a_validation_image_judges(tmp_path: Path) -> None:
+def test_middles_of_many_validation_images_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 300, 256, 3)).astype(np.uint8)
     for side, image in zip(("clean", "degraded"), images, strict=True):
         write_png(tmp_path / "val" / side / "a.png", image)
+    ((clean, degraded),) = read_validation(tmp_path)
+    np.testing.assert_array_equal(np.stack([clean, degraded]), images)
+    monkeypatch.setattr(validation, "ENOUGH_PIXELS", 270**2)
+    ((clean, degraded),) = read_validation(tmp_path)
+    np.testing.assert_array_equal(np.stack([clean, degraded]), images[:, 15:285])
+    monkeypatch.setattr(validation, "ENOUGH_PIXELS", 10)
     ((clean, degraded),) = read_validation(tmp_path)
     np.testing.assert_array_equal(np.stack([clean, degraded]), images[:, 22:278])
     assert read_validation(tmp_path / "other") == []

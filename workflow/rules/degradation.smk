@@ -19,6 +19,8 @@ rule train_degradation:
         lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
+    # Longest first: what waits for this is the end of the run.
+    priority: 3
     threads: CONFIG["threads"] * PROCESSES
     resources:
         mem_mb=more(16000),

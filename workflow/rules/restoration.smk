@@ -26,6 +26,7 @@ rule fit_restorer:
         method_group
     conda:
         "../../envs/nopairs.yaml"
+    priority: 1
     threads: lambda wildcards: CONFIG["threads"] * PROCESSES if is_trained(wildcards) else 1
     resources:
         mem_mb=more(16000, 4000, is_trained),

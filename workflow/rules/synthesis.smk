@@ -21,6 +21,7 @@ rule sample_pairs:
         lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
+    priority: 2
     threads: lambda wildcards: CONFIG["threads"] if with_networks(wildcards) else 1
     resources:
         mem_mb=more(16000, 8000, with_networks),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy as np
 from nopairs.data.images import read_rgb
 from nopairs.files import atomic_file
 
-# Pixels a side of validation images: the side of SIDD's. Whole photos would take most of a short training's time to restore.
-LARGEST_JUDGE = 256
+# Of many validation images the middle is enough, and whole photos would take most of a short training's time to restore: so many
+# pixels in all, but no less than squares of SIDD's size.
+ENOUGH_PIXELS, SMALLEST_MIDDLE = 2**21, 256
 
 
 def save_pairs(folder: Path, clean: np.ndarray, degraded: np.ndarray) -> None:
@@ -29,13 +31,14 @@ def load_pairs(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_validation(dataset: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Read the middles of a dataset's validation pairs, (clean, degraded) uint8 (H, W, 3); none if it has none."""
+    """Read a dataset's validation pairs, (clean, degraded) uint8 (H, W, 3), of many the middles; none if it has none."""
     clean, degraded = (dataset / "val" / side for side in ("clean", "degraded"))
     names = sorted(path.name for path in clean.glob("*.png"))
-    return [(middle(read_rgb(clean / name)), middle(read_rgb(degraded / name))) for name in names]
+    side = max(SMALLEST_MIDDLE, math.isqrt(ENOUGH_PIXELS // max(1, len(names))))
+    return [tuple(middle(read_rgb(half / name), side) for half in (clean, degraded)) for name in names]  # type: ignore[misc]
 
 
-def middle(image: np.ndarray) -> np.ndarray:
-    """Return the middle of (H, W, C), at most `LARGEST_JUDGE` pixels a side."""
-    top, left = ((side - min(side, LARGEST_JUDGE)) // 2 for side in image.shape[:2])
-    return image[top : top + LARGEST_JUDGE, left : left + LARGEST_JUDGE]
+def middle(image: np.ndarray, most: int) -> np.ndarray:
+    """Return the middle of (H, W, C), at most `most` pixels a side."""
+    top, left = ((side - min(side, most)) // 2 for side in image.shape[:2])
+    return image[top : top + most, left : left + most]
