@@ -7,7 +7,7 @@ from pathlib import Path
 from nopairs import errors
 from nopairs.files import atomic_file
 from nopairs.metrics.evaluate import measure
-from nopairs.metrics.names import METRICS
+from nopairs.metrics.names import METRICS, USUAL
 
 
 def main(args: argparse.Namespace) -> None:
@@ -43,7 +43,9 @@ if __name__ == "__main__":
         "--out-images", type=Path, required=True, help="CSV: image, scene and a column a measure"
     )
     parser.add_argument("--out-set", type=Path, required=True, help="CSV: metric, value, std, n, note")
-    parser.add_argument("--metrics", nargs="+", choices=METRICS, default=METRICS, help="default: all")
+    parser.add_argument(
+        "--metrics", nargs="+", choices=METRICS, default=USUAL, help=f"default: {' '.join(USUAL)}"
+    )
     parser.add_argument("--withheld", help="why the test images have no clean versions, if that is known")
     parser.add_argument(
         "--border", type=int, default=0, help="pixels at each edge that are not measured (default: 0)"

@@ -14,6 +14,7 @@ from nopairs.reporting import graph, provenance, report
 from nopairs.reporting.headline import headline
 from nopairs.reporting.reading import named_path, read_table
 from nopairs.reporting.slider import slider_images
+from nopairs.reporting.transport import alpha_images
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "workflow" / "report"
 
@@ -32,6 +33,7 @@ def main(args: argparse.Namespace) -> None:
             for name, table in tables.items()
         ],
         slider=slider(dict(args.dataset_dir), args.restored),
+        alphas=[one for name, folder in args.transport for one in alpha_images(name, folder)],
         figures=[one for name, path in args.figure for one in report.pictures(name, path, captions)],
         config=report.readable_config(args.config),
         versions=provenance.versions(TEMPLATES),
@@ -74,6 +76,7 @@ if __name__ == "__main__":
     several("--figure", "KIND[/DETAIL]=PNG", "figures or folders of them; KIND chooses its caption")
     several("--dataset-dir", "DATASET=FOLDER", "datasets whose test images to show")
     several("--restored", "DATASET/METHOD=FOLDER", "restored test images")
+    several("--transport", "METHOD=FOLDER", "transports over alpha, with curve.csv and crops")
     parser.add_argument(
         "--benchmarks", required=True, type=Path, help="folder of Snakemake's benchmark files"
     )

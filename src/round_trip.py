@@ -11,6 +11,7 @@ from nopairs.data.images import read_rgb, write_png
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, write_json
+from nopairs.metrics.names import ROUND_TRIP
 from nopairs.training.hardware import pick_device
 from nopairs.transport.dot import Codec
 from nopairs.transport.loading import load_autoencoder
@@ -25,7 +26,7 @@ def main(args: argparse.Namespace) -> None:
     with atomic_folder(args.out) as folder:
         for image in images:
             write_png(folder / image.name, to_uint8(codec.round_trip(to_tensor(read_rgb(image)[None])))[0])
-    write_json(args.facts, {"remark": f"the clean images, encoded and decoded by {args.name}"})
+    write_json(args.facts, {"remark": f"{ROUND_TRIP} by {args.name}"})
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from scipy.ndimage import gaussian_filter
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from nopairs.files import write_csv, write_json
+
 DATASET = "photos"
 METHODS = {
     "nlm": (0.55, 0.6),
@@ -64,6 +66,9 @@ RULEGRAPH = """digraph snakemake_dag {
 """
 
 
+MOVED = "ludvae+dncnn+dot"
+
+
 @dataclass(frozen=True)
 class Tree:
     """Where the parts of the made-up results lie."""
@@ -86,6 +91,9 @@ class Tree:
 
     def log(self, model: str, seed: int = 0) -> Path:
         return self.root / "models" / DATASET / model / f"seed{seed}" / "log.csv"
+
+    def transport(self, method: str) -> Path:
+        return self.root / "transport" / DATASET / method / "seed0"
 
     def figure(self, name: str) -> Path:
         return self.root / "figures" / DATASET / f"{name}.png"
@@ -130,8 +138,28 @@ def write(root: Path, *, paired: bool = True) -> Tree:
     _write_noise(tree, clean, rng)
     _write_logs(tree, rng, paired=paired)
     _write_table(tree, clean, {"input": degraded, **restored}, rng, paired=paired)
+    if paired:
+        _write_transport(tree, clean, restored["ludvae+dncnn"])
     _write_run(tree, rng)
     return tree
+
+
+def _write_transport(tree: Tree, clean: dict[str, np.ndarray], restored: dict[str, np.ndarray]) -> None:
+    """A transport that sharpens: its curve over alpha, and crops of two images."""
+    folder, alphas = tree.transport(MOVED), [-0.5, 0.0, 0.5, 1.0, 1.5]
+    rows: list[dict[str, object]] = [
+        {"point": "alpha", "alpha": a, "psnr": 30 - (a - 0.9) ** 2, "swd": 5 + 4 * a, "niqe": 4 + a}
+        for a in alphas
+    ]
+    write_csv(folder / "curve.csv", [*rows, {"point": "clean", "psnr": np.inf, "swd": 0, "niqe": 3.5}])
+    for name in ("astronaut", "coffee"):
+        crops = folder / "crops" / name
+        sharp = 2.0 * restored[name] - gaussian_filter(restored[name].astype(float), (1, 1, 0))
+        moved = {
+            f"{k:02d}": _bytes((a * restored[name] + (1 - a) * sharp) / 255) for k, a in enumerate(alphas)
+        }
+        _save_images(crops, {key: image[:64, :64] for key, image in {**moved, "clean": clean[name]}.items()})
+        write_json(crops / "crops.json", {"alphas": alphas, "x": 0, "y": 0, "size": 64})
 
 
 def _restore(clean: np.ndarray, degraded: np.ndarray, residue: float, blur: float) -> np.ndarray:
@@ -331,6 +359,13 @@ def draw_figures(tree: Tree) -> dict[str, Path]:
         run_script("plot_noise", "--noise", *sources, "--patches", patches, "--statistics", statistics) == 0
     )
     assert run_script("plot_comparison", "--dataset-dir", tree.dataset, *comparison) == 0
+    if tree.transport(MOVED).exists():
+        figures["perception_distortion"] = tree.figure("perception_distortion")
+        moved = f"{MOVED}={tree.transport(MOVED)}"
+        assert (
+            run_script("plot_perception", "--transport", moved, "--out", figures["perception_distortion"])
+            == 0
+        )
     assert run_script("plot_table", "--table", tree.table, "--out", figures["table/denoising"]) == 0
     return figures
 
@@ -343,6 +378,8 @@ def write_report(tree: Tree, figures: dict[str, Path]) -> Path:
     arguments += ["--figure", *(f"{name}={path}" for name, path in figures.items())]
     arguments += ["--dataset-dir", f"{DATASET}={tree.dataset}", "--restored", *restored]
     arguments += ["--benchmarks", tree.root / "benchmarks", "--rulegraph", tree.root / "rulegraph.dot"]
+    if tree.transport(MOVED).exists():
+        arguments += ["--transport", f"{MOVED}={tree.transport(MOVED)}"]
     assert run_script("report", *arguments, "--out", out) == 0
     return out
 

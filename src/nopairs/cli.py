@@ -14,6 +14,8 @@ from nopairs.errors import NopairsError
 if TYPE_CHECKING:
     import torch
 
+    from nopairs.restorers.apply import Failure
+
 # The library is imported inside the commands: with torch it takes seconds, and help should come at once.
 
 
@@ -28,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nopairs {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_restore(commands)
+    _add_enhance(commands)
     _add_data(commands)
     return parser
 
@@ -62,6 +65,65 @@ def _add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
     parser.set_defaults(run=_restore)
+
+
+def _add_enhance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = (
+        "Move restored photos, of whatever tool, towards the statistics of natural ones (deep optimal transport). The map is "
+        "fitted first, on the photos themselves and a folder of natural ones; about ten of each are enough."
+    )
+    parser = commands.add_parser("enhance", help="make restored photos more natural", description=text)
+    parser.add_argument(
+        "inputs", nargs="+", type=Path, metavar="PHOTO", help="restored photos, or folders of them"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        help="folder for the results, or a file name for one photo",
+    )
+    parser.add_argument(
+        "--autoencoder",
+        required=True,
+        help="folder of a trained one, data/taef2, a folder of diffusers, or a hub name such as stabilityai/sd-vae-ft-mse",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--natural", type=Path, metavar="FOLDER", help="natural photos to fit on")
+    what.add_argument("--transport", type=Path, metavar="FOLDER", help="a map that was fitted before")
+    parser.add_argument(
+        "--fit-on",
+        type=Path,
+        metavar="FOLDER",
+        help="restored photos to fit on (default: the photos themselves)",
+    )
+    parser.add_argument(
+        "--restorer",
+        type=Path,
+        metavar="MODEL",
+        help="the photos are degraded ones, and this restores them first: folder or file of a model",
+    )
+    parser.add_argument(
+        "--alpha",
+        type=alpha_value,
+        default=0.0,
+        help="1 leaves the restored photo, 0 moves it all the way; from -0.5 to 1.5 (default: 0)",
+    )
+    parser.add_argument(
+        "--patch", type=positive_int, default=3, help="side of a patch of latents (default: 3)"
+    )
+    parser.add_argument(
+        "--images", type=positive_int, default=10, help="photos of each side to fit on, at most (default: 10)"
+    )
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the fitted map there")
+    parser.add_argument(
+        "--tile", type=positive_int, default=1024, help="side of a tile in pixels (default: 1024)"
+    )
+    parser.add_argument(
+        "--threads", type=positive_int, help="CPU threads (default: as many as there are cores)"
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    parser.set_defaults(run=_enhance)
 
 
 def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -133,12 +195,56 @@ def _restore(args: argparse.Namespace) -> int:
     model = load_restorer(args.model).eval().to(_device(args.device))
     photos = len(plan_outputs(args.inputs, args.output))
     failures = restore_files(model, args.inputs, args.output, args.tile)
-    print(f"{args.output}: {photos - len(failures)} of {photos} photos restored", flush=True)
+    return _tell(args.output, photos, failures, "restore", "restored")
+
+
+def _tell(output: Path, photos: int, failures: Sequence[Failure], command: str, done: str) -> int:
+    """Say how many photos were worked on, and which failed; return the exit status."""
+    print(f"{output}: {photos - len(failures)} of {photos} photos {done}", flush=True)
     if failures:
-        print(f"nopairs restore: photos that could not be restored: {len(failures)}", file=sys.stderr)
+        print(f"nopairs {command}: photos that could not be {done}: {len(failures)}", file=sys.stderr)
         for failure in failures:
             print(f"  {failure.path}: {failure.reason.removeprefix(f'{failure.path}: ')}", file=sys.stderr)
     return 1 if failures else 0
+
+
+def _enhance(args: argparse.Namespace) -> int:
+    import torch
+
+    from nopairs.models import load_restorer
+    from nopairs.restorers.apply import plan_outputs, process_files
+    from nopairs.restorers.tiling import restore_tiled
+    from nopairs.transport.loading import find_autoencoder, load_transport
+    from nopairs.transport.photos import enhance_photo, fit_on_photos, save_fit
+
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    photos = len(plan_outputs(args.inputs, args.output))
+    device = _device(args.device)
+    autoencoder = find_autoencoder(args.autoencoder).to(device)
+    restorer = load_restorer(args.restorer).eval().to(device) if args.restorer else None
+
+    def restore(image: torch.Tensor) -> torch.Tensor:
+        return image if restorer is None else restore_tiled(restorer, image).clamp(0, 1)
+
+    if args.transport:
+        enhancer = load_transport(args.transport, autoencoder, tile=args.tile)
+    else:
+        fit_on = [args.fit_on] if args.fit_on else args.inputs
+        enhancer, remarks = fit_on_photos(
+            autoencoder, fit_on, args.natural, restore, args.patch, args.images, args.tile
+        )
+        for remark in remarks:
+            print(f"nopairs enhance: {remark}", file=sys.stderr)
+        if args.save:
+            save_fit(args.save, enhancer, args.autoencoder)
+    failures = process_files(
+        lambda photo, show: enhance_photo(enhancer, photo, args.alpha, restore),
+        args.inputs,
+        args.output,
+        "enhancing",
+    )
+    return _tell(args.output, photos, failures, "enhance", "enhanced")
 
 
 def _device(name: str) -> torch.device:
@@ -148,6 +254,13 @@ def _device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise NopairsError("--device cuda: no CUDA device is available; use cpu or auto")
     return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+def alpha_value(text: str) -> float:
+    value = float(text)
+    if not -0.5 <= value <= 1.5:
+        raise argparse.ArgumentTypeError(f"{value} is not from -0.5 to 1.5")
+    return value
 
 
 def positive_int(text: str) -> int:

@@ -315,3 +315,27 @@ def test_buttons_and_choices_have_names(page: webdriver.Chrome) -> None:
     assert [
         n["role"]["value"] for n in controls if not n.get("ignored") and not n.get("name", {}).get("value")
     ] == []
+
+
+# Alpha
+
+
+def test_alpha_moves_through_the_crops(page: webdriver.Chrome) -> None:
+    value, picture = element(page, "#alpha-value"), element(page, "#alpha-moved")
+    assert element(page, "#alpha-told").text == "0"
+    natural = picture.get_attribute("src")
+    for _ in range(2):
+        value.send_keys(Keys.ARROW_RIGHT)
+    assert element(page, "#alpha-told").text == "1"
+    assert "the restorer alone" in element(page, "#alpha-moved-name").text
+    assert picture.get_attribute("src") != natural
+    assert "PSNR 29.99 dB, SWD 9.00" in element(page, "#alpha-note").text
+    assert value.get_attribute("aria-valuetext") == "alpha 1"
+
+
+def test_another_image_keeps_alpha(page: webdriver.Chrome) -> None:
+    element(page, "#alpha-value").send_keys(Keys.END)
+    before = element(page, "#alpha-clean").get_attribute("src")
+    Select(element(page, "#alpha-image")).select_by_visible_text("coffee")
+    assert element(page, "#alpha-told").text == "1.5"
+    assert element(page, "#alpha-clean").get_attribute("src") != before

@@ -72,9 +72,9 @@ def test_page_tells_nothing_private(reports: Reports) -> None:
 
 def test_page_has_every_part(reports: Reports) -> None:
     page = reports(True).read_text()
-    for part in ("results", "compare", "figures", "run", "workflow", "measurement"):
+    for part in ("results", "compare", "alpha", "figures", "run", "workflow", "measurement"):
         assert f'id="{part}"' in page
-    assert page.count("<figure>") == 7
+    assert page.count("<figure>") == 8 + 2, "two beside the alpha slider"
     for rule in ("train_degradation", "plot_table"):
         assert page.count(rule) >= 2, "in the graph and in the resources"
     assert "restorer: dncnn" in page, "the config as YAML"
@@ -106,7 +106,7 @@ def test_page_escapes_what_it_is_told(tree: Tree) -> None:
     table = read_table(tree.table)
     table["note"] = "<script>alert(1)</script>"
     template = CAPTIONS.parent / "page.html.j2"
-    content = dict.fromkeys(("headline", "slider", "figures", "usage"), None)
+    content = dict.fromkeys(("headline", "slider", "alphas", "figures", "usage"), None)
     page = report.render(
         template,
         **content,

@@ -152,7 +152,8 @@ def test_a_dataset_of_the_catalogue_is_fetched_once_for_all_its_splits(tmp_path:
 
 
 def test_transports_are_rows_of_a_table(run: Path) -> None:
-    done = snakemake(run, "--", "table_transport", configs=(TINY, TINY.with_name("transport.yaml")))
+    figure = "results/figures/photos/perception_distortion.png"
+    done = snakemake(run, "--", "table_transport", figure, configs=(TINY, TINY.with_name("transport.yaml")))
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(run / "results/tables/transport.csv")
     notes = table[table.metric == "psnr"].set_index("method").note
@@ -167,6 +168,11 @@ def test_transports_are_rows_of_a_table(run: Path) -> None:
     if chosen == 1:
         psnr = table[table.metric == "psnr"].set_index("method")["mean"]
         assert psnr["nlm+dot@psnr"] == psnr["nlm"]
+    curve = pd.read_csv(run / "results/transport/photos/awgn+dncnn+dot/seed0/curve.csv").set_index("point")
+    assert list(curve.loc["alpha"].alpha) == [0, 0.5, 1] and curve.loc["clean", "swd"] == 0
+    moved = table[table.metric == "psnr"].set_index("method")["mean"]["awgn+dncnn+dot"]
+    assert curve.loc["alpha"].set_index("alpha").psnr[0] == pytest.approx(moved)
+    assert (run / figure).stat().st_size
     told = json.loads((folder / "model.json").read_text())
     assert told["options"]["channels"] == 4 and told["autoencoder"] == "embedded"
 

@@ -138,3 +138,51 @@ function startSlider({ images, right: preferred }) {
   split(50);
   chooseImage();
 }
+
+// Alpha: a range moves through crops that were made beforehand.
+const moved = document.getElementById("alphas");
+if (moved) startAlpha(JSON.parse(moved.textContent));
+
+function startAlpha(entries) {
+  const get = (id) => document.getElementById(id);
+  const method = get("alpha-method"), image = get("alpha-image"), value = get("alpha-value");
+  const fill = (select, labels) => select.replaceChildren(...labels.map((label) => new Option(label)));
+  const current = () => entries.find((entry) => entry.method === method.value && entry.image === image.value);
+
+  function chooseMethod() {
+    const keep = image.value;
+    const names = entries.filter((entry) => entry.method === method.value).map((entry) => entry.image);
+    fill(image, names);
+    if (names.includes(keep)) image.value = keep;
+    chooseImage();
+  }
+
+  function chooseImage() {
+    const { steps, clean, image: name } = current();
+    const before = steps[value.value]?.alpha ?? 0;
+    value.max = steps.length - 1;
+    value.value = Math.max(0, steps.findIndex((step) => step.alpha === before));
+    Object.assign(get("alpha-clean"), { src: clean, alt: `${name}, clean` });
+    show();
+  }
+
+  function show() {
+    const entry = current(), step = entry.steps[value.value];
+    value.setAttribute("aria-valuetext", `alpha ${step.alpha}`);
+    get("alpha-told").textContent = step.alpha;
+    const name = step.alpha === 1 ? `${entry.method}: the restorer alone` : `${entry.method}, alpha ${step.alpha}`;
+    Object.assign(get("alpha-moved"), { src: step.src, alt: `${entry.image}, ${name}` });
+    get("alpha-moved-name").textContent = name;
+    get("alpha-note").textContent = `All test images at this alpha: ${step.measures}. The crop has ${entry.size} pixels a side, ` +
+      "JPEG-compressed for this page.";
+  }
+
+  fill(method, [...new Set(entries.map((entry) => entry.method))]);
+  method.addEventListener("change", chooseMethod);
+  image.addEventListener("change", chooseImage);
+  value.addEventListener("input", show);
+  const start = entries[0].steps.findIndex((step) => step.alpha === 0);
+  value.max = entries[0].steps.length - 1;
+  value.value = Math.max(0, start);
+  chooseMethod();
+}

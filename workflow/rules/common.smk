@@ -20,7 +20,7 @@ from nopairs.data.store import MIRROR_VARIABLE
 from nopairs.digest import code_digest, module_file
 from nopairs.errors import MARK, NopairsError, told_in
 from nopairs.files import check_writable, remove_leftovers
-from nopairs.metrics.names import METRICS
+from nopairs.metrics.names import METRICS, USUAL
 from nopairs.training.hardware import pick_device
 
 
@@ -466,11 +466,18 @@ def niqe_model(wildcards):
 
 def measure_arguments(wildcards, input):
     """What is measured, and why what needs a truth is not where a benchmark keeps it."""
-    words = (
-        ["--niqe-model", input.niqe]
-        if input.niqe
-        else ["--metrics", *(metric for metric in METRICS if metric != "niqe")]
-    )
+    asked = {
+        metric
+        for shown in CONFIG["tables"].values()
+        if wildcards.method in shown["methods"]
+        and wildcards.dataset in shown["datasets"]
+        for metric in shown["metrics"]
+    }
+    wanted = [metric for metric in METRICS if metric in {*USUAL, *asked}]
+    if not input.niqe:
+        wanted.remove("niqe")
+    words = ["--niqe-model", input.niqe] if input.niqe else []
+    words += ["--metrics", *wanted]
     if border := border_of(wildcards):
         words += ["--border", border]
     reason = DATASETS[wildcards.dataset].get("withheld")
@@ -523,9 +530,7 @@ def table_arguments(wildcards):
     )
     borders = {DATASETS[one].get("border", 0) for one in table["datasets"]} - {0}
     remarks = [SELECTED_ON_TEST] if on_test else []
-    remarks += [
-        f"within a border of {border} pixels" for border in sorted(borders)
-    ]
+    remarks += [f"within a border of {border} pixels" for border in sorted(borders)]
     words += ["--remark", "; ".join(remarks)] if remarks else []
     if told := told_of_transports(wildcards):
         words += ["--told", *named(told)]
@@ -629,6 +634,29 @@ def named(paths):
     return [f"{name}={path}" for name, path in paths.items()]
 
 
+def moved_folders(dataset, tables=CONFIG["tables"]):
+    """Transports of a dataset's methods in some tables, each with its curve over alpha; they need the truth."""
+    if not settings.has_role(CONFIG, dataset, "test"):
+        return {}
+    return {
+        CHAINS[
+            method
+        ].fitted: f"results/transport/{dataset}/{CHAINS[method].fitted}/seed{SEEDS[0]}"
+        for table in tables
+        if CONFIG["tables"][table]["datasets"][0] == dataset
+        for method in CONFIG["tables"][table]["methods"]
+        if method in MOVED
+    }
+
+
+def moved_files(folders):
+    return [
+        f"{folder}/{name}"
+        for folder in folders.values()
+        for name in ("curve.csv", "crops")
+    ]
+
+
 def report_figures():
     figures = {
         f"table/{table}": f"results/figures/tables/{table}.png"
@@ -638,6 +666,10 @@ def report_figures():
         figures[f"comparison/{dataset}"] = f"results/figures/{dataset}/comparison"
         if training_logs(dataset):
             figures[f"losses/{dataset}"] = f"results/figures/{dataset}/losses.png"
+        if moved_folders(dataset, TABLES_IN_ALL):
+            figures[f"perception_distortion/{dataset}"] = (
+                f"results/figures/{dataset}/perception_distortion.png"
+            )
         if noise_folders(dataset):
             figures[f"noise_patches/{dataset}"] = (
                 f"results/figures/{dataset}/noise_patches.png"
@@ -664,4 +696,9 @@ def report_arguments():
         for dataset in REPORTED
         for name in named(restored_folders(dataset))
     ]
-    return words
+    moved = [
+        word
+        for dataset in REPORTED
+        for word in named(moved_folders(dataset, TABLES_IN_ALL))
+    ]
+    return [*words, "--transport", *moved] if moved else words

@@ -71,6 +71,27 @@ rule plot_comparison:
         " --out {output} 2>&1 | tee {log}"
 
 
+rule plot_perception:
+    input:
+        lambda wildcards: moved_files(moved_folders(wildcards.dataset)),
+    output:
+        png="results/figures/{dataset}/perception_distortion.png",
+        pdf="results/figures/{dataset}/perception_distortion.pdf",
+    log:
+        "results/logs/plot_perception/{dataset}.log",
+    benchmark:
+        "results/benchmarks/plot_perception/{dataset}.tsv"
+    localrule: True
+    conda:
+        "../../envs/nopairs.yaml"
+    params:
+        python=PYTHON,
+        moved=lambda wildcards: named(moved_folders(wildcards.dataset)),
+        code=code("plot_perception.py"),
+    shell:
+        "{params.python}/plot_perception.py --transport {params.moved:q} --out {output.png} 2>&1 | tee {log}"
+
+
 rule plot_table:
     input:
         "results/tables/{table}.csv",
@@ -155,6 +176,11 @@ rule report:
         figures=report_figures().values(),
         restored=[
             path for dataset in REPORTED for path in restored_folders(dataset).values()
+        ],
+        moved=[
+            path
+            for dataset in REPORTED
+            for path in moved_files(moved_folders(dataset, TABLES_IN_ALL))
         ],
     output:
         "results/report.html",

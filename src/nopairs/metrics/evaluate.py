@@ -11,8 +11,9 @@ import pandas as pd
 
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
-from nopairs.metrics import niqe, perceptual, quality
+from nopairs.metrics import inception, niqe, perceptual, quality
 from nopairs.metrics.names import NEED_TRUTH
+from nopairs.metrics.patches import patch_wasserstein
 from nopairs.metrics.swd import sliced_wasserstein
 
 MOST_REFERENCE_TILES = 512  # clean tiles for SWD where the test images have no truth
@@ -71,8 +72,8 @@ def measure(
     rows: list[dict[str, object]] = [{"metric": metric, "note": note} for metric, note in notes.items()]
     if model is not None:
         rows += _niqe_notes(images, model)
-    if "swd" in metrics:
-        rows.append(_measure_swd(tests, table, dataset, seed, border))
+    if set(metrics) & {"swd", "pwd", *inception.NAMES}:
+        rows += _measure_sets(metrics, tests, table, dataset, seed, border)
     whole_set = pd.DataFrame(rows, columns=["metric", "value", "std", "n", "note"])
     return images, whole_set.astype({"n": "Int64"})
 
@@ -106,12 +107,12 @@ def _pair_measures(metrics: Sequence[str], no_truth: str) -> tuple[dict[str, Pai
     measures: dict[str, PairMeasure] = {}
     notes = {}
     for metric in wanted:
-        if metric != "lpips":
+        if metric in ("psnr", "ssim"):
             measures[metric] = {"psnr": quality.psnr, "ssim": quality.ssim}[metric]
-        elif reason := perceptual.unavailable():
+        elif reason := perceptual.unavailable(net := "vgg" if metric == "lpips_vgg" else "alex"):
             notes[metric] = reason
         else:
-            measures[metric] = perceptual.Lpips()
+            measures[metric] = perceptual.Lpips(net)
     return measures, notes
 
 
@@ -153,30 +154,62 @@ def _niqe_notes(images: pd.DataFrame, model: niqe.NiqeModel) -> list[dict[str, o
     return [{"metric": "niqe", "note": note}]
 
 
-def _measure_swd(
-    tests: Sequence[Restoration], table: pd.DataFrame, dataset: Path, seed: int, border: int
-) -> dict[str, object]:
+def _measure_sets(
+    metrics: Sequence[str],
+    tests: Sequence[Restoration],
+    table: pd.DataFrame,
+    dataset: Path,
+    seed: int,
+    border: int,
+) -> list[dict[str, object]]:
+    """Compare the restored images as a set with the clean test images, or for want of them with clean training tiles."""
+    wanted = [metric for metric in ("swd", "pwd", *inception.NAMES) if metric in metrics]
     has_truth = all(test.clean for test in tests)
     if has_truth:
         references = [test.clean for test in tests if test.clean]
     else:
         paths = [dataset / path for path in table.path[table.role == "clean"]]
         if not paths:
-            return {"metric": "swd", "note": "not available: the dataset has no clean images"}
+            note = "not available: the dataset has no clean images"
+            return [{"metric": metric, "note": note} for metric in wanted]
         references = [paths[i] for i in _evenly(len(paths), MOST_REFERENCE_TILES)]
+    clean = [_read(path, border if has_truth else 0) for path in references]
     restored = [_read(test.restored, border) for test in tests]
-    result = sliced_wasserstein(
-        [_read(path, border if has_truth else 0) for path in references],
-        restored,
-        paired=has_truth,
-        seed=seed,
-    )
     note = (
         ""
         if has_truth
         else f"against {len(references)} clean training tiles of other scenes, for want of clean test images"
     )
-    return {"metric": "swd", "value": result.value, "std": result.std, "n": len(restored), "note": note}
+    rows: list[dict[str, object]] = []
+    for metric in ("swd", "pwd"):
+        if metric in wanted:
+            distance = (
+                sliced_wasserstein(clean, restored, paired=has_truth, seed=seed)
+                if metric == "swd"
+                else patch_wasserstein(clean, restored, seed)
+            )
+            one = {"metric": metric, "value": distance.value, "std": distance.std}
+            rows.append({**one, "n": len(restored), "note": note})
+    judged = [metric for metric in wanted if metric in inception.NAMES]
+    return rows + (_measure_inception(judged, clean, restored, note) if judged else [])
+
+
+def _measure_inception(
+    metrics: Sequence[str], clean: Sequence[np.ndarray], restored: Sequence[np.ndarray], note: str
+) -> list[dict[str, object]]:
+    if reason := inception.unavailable():
+        return [{"metric": metric, "note": reason} for metric in metrics]
+    found = inception.measure(clean, restored, metrics)
+    return [
+        {
+            "metric": metric,
+            "value": one.value,
+            "std": one.std,
+            "n": len(restored),
+            "note": "; ".join(filter(None, [note, f"from {one.crops} crops"])),
+        }
+        for metric, one in found.items()
+    ]
 
 
 def _evenly(count: int, most: int) -> np.ndarray:

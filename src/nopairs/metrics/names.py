@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-METRICS = ("psnr", "ssim", "lpips", "swd", "niqe")
+METRICS = ("psnr", "ssim", "lpips", "lpips_vgg", "swd", "pwd", "niqe", "fid", "kid", "is")
+
+# What every method is measured by; the others only where a table asks for them.
+USUAL = ("psnr", "ssim", "lpips", "swd", "niqe")
 
 # Those that compare with the truth: a dataset without paired test images does without them.
-NEED_TRUTH = ("psnr", "ssim", "lpips")
+NEED_TRUTH = ("psnr", "ssim", "lpips", "lpips_vgg")
+
+# How the note of a row begins that is no method's, but the clean images' own way through an autoencoder.
+ROUND_TRIP = "the clean images, encoded and decoded"

@@ -18,8 +18,12 @@ _HOW = {
     "psnr": "PSNR: 8-bit RGB, all channels, data range 255.",
     "ssim": "SSIM: 8-bit RGB, all channels, data range 255, scikit-image's defaults (7x7 uniform window).",
     "lpips": "LPIPS: the lpips package, AlexNet, inputs in [-1, 1].",
+    "lpips_vgg": "LPIPS (VGG): the lpips package, VGG16, inputs in [-1, 1].",
     "swd": "SWD: sliced Wasserstein distance x 1000 of 7x7 patches over Laplacian pyramids, restored set "
     "against clean set; its ± is the bootstrap's standard error over images, and it has no interval.",
+    "pwd": "Patch distance: Wasserstein-2 between Gaussians of the 6x6 RGB patches' moments, restored set against clean set, "
+    "root mean square per value in levels of 255.",
+    "fid": "FID, KID, IS: torch-fidelity, Inception weights of 2015, from crops of at most 256 pixels; few crops make them rough.",
     "niqe": "NIQE: fitted on the dataset's own clean images, so not comparable with published scores.",
 }
 

@@ -73,18 +73,33 @@ def restore_files(model: nn.Module, inputs: Sequence[Path], output: Path, tile: 
     Raises:
         NopairsError: nothing to do, or an output that would overwrite an input or another output.
     """
+    return process_files(lambda photo, show: restore_photo(model, photo, tile, show), inputs, output)
+
+
+def process_files(
+    process: Callable[[Photo, Callable[[int, int], None]], NDArray[Any]],
+    inputs: Sequence[Path],
+    output: Path,
+    doing: str = "restoring",
+) -> list[Failure]:
+    """Apply `process` to photos and folders of photos, as `restore_files` does.
+
+    `process` takes a photo, and a function to call with the number of steps done and their total; it returns the new samples.
+    """
     plan = plan_outputs(inputs, output)
     failures = []
     form = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} photos [{elapsed}<{remaining}]"
     # Without a terminal there is nobody to look at a bar.
-    with tqdm(total=len(plan), desc="restoring", bar_format=form, disable=None) as bar:
+    with tqdm(total=len(plan), desc=doing, bar_format=form, disable=None) as bar:
         for done, (source, target) in enumerate(plan):
 
             def show(tiles: int, total: int, done: int = done) -> None:
                 bar.update(done + tiles / total - bar.n)
 
             try:
-                _restore_file(model, source, target, tile, show)
+                photo = load_photo(source)
+                check_suffix(target, photo.format)
+                save_photo(photo, process(photo, show), target)
             except Exception as error:  # of whatever kind: it must not keep the others from being restored
                 expected = isinstance(error, NopairsError | OSError)
                 failures.append(
@@ -144,11 +159,3 @@ def _refuse_overwriting(plan: Sequence[tuple[Path, Path]]) -> None:
                 f"{target}: both {taken[where]} and {source} would go there; restore them apart"
             )
         taken[where] = source
-
-
-def _restore_file(
-    model: nn.Module, source: Path, target: Path, tile: int, progress: Callable[[int, int], None]
-) -> None:
-    photo = load_photo(source)
-    check_suffix(target, photo.format)
-    save_photo(photo, restore_photo(model, photo, tile, progress), target)

@@ -9,7 +9,8 @@ import torch
 import yaml
 
 from nopairs.errors import NopairsError
-from nopairs.models import load_model, make
+from nopairs.files import read_json
+from nopairs.models import DESCRIPTION, load_model, make
 from nopairs.transport.dot import Dot, Enhancer
 
 
@@ -27,6 +28,35 @@ def load_autoencoder(named: str) -> torch.nn.Module:
     if not hasattr(model, "encode"):
         raise NopairsError(f"{named}: is no autoencoder; name one that the workflow trained")
     return model.eval()
+
+
+def find_autoencoder(named: str) -> torch.nn.Module:
+    """Load the autoencoder that a user names: a trained model's folder, a folder of TAEF2's files, or one of diffusers.
+
+    What is no folder is a name on the hub, of an AutoencoderKL, or behind `tiny:` of an AutoencoderTiny.
+
+    Raises:
+        NopairsError: there is none of these.
+    """
+    folder = Path(named)
+    taef2 = {part: folder / f"taef2_{part}.pth" for part in ("encoder", "decoder")}
+    if (folder / DESCRIPTION).is_file():
+        return load_autoencoder(named)
+    if all(path.is_file() for path in taef2.values()):
+        return make("autoencoder", "taef2", {part: str(path) for part, path in taef2.items()})
+    if (folder / "config.json").is_file():
+        kinds = {"AutoencoderKL": "kl", "AutoencoderTiny": "tiny"}
+        kind = read_json(folder / "config.json").get("_class_name")
+        if kind not in kinds:
+            raise NopairsError(f"{named}: is a {kind}; known are {', '.join(kinds)}")
+        return make("autoencoder", kinds[kind], {"folder": named})
+    if folder.exists() or "/" not in named.strip("/"):
+        raise NopairsError(
+            f"{named}: no autoencoder there; name a folder that the workflow trained, data/taef2 (`nopairs data fetch taef2`), "
+            "a folder in diffusers' format, or a hub name such as stabilityai/sd-vae-ft-mse"
+        )
+    kind = "tiny" if named.startswith("tiny:") else "kl"
+    return make("autoencoder", kind, {"folder": named.removeprefix("tiny:")})
 
 
 def load_transport(folder: Path, autoencoder: torch.nn.Module, **settings: Any) -> Enhancer:
