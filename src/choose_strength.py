@@ -58,9 +58,8 @@ def validation_images(dataset: Path) -> list[np.ndarray]:
 
 def part(image: np.ndarray, operator: Operator) -> np.ndarray:
     """Return the middle of an image (H, W, 3), at most `LARGEST_JUDGE` a side, of a size that the operator takes."""
-    unit = operator.image_size((1, 1))
-    height, width = (
-        min(side, LARGEST_JUDGE) // step * step for side, step in zip(image.shape, unit, strict=False)
+    height, width = operator.fitting_size(
+        (min(image.shape[0], LARGEST_JUDGE), min(image.shape[1], LARGEST_JUDGE))
     )
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
     return np.ascontiguousarray(image[top : top + height, left : left + width])

@@ -34,6 +34,7 @@ OPERATORS = {
     "identity": "nopairs.priors.operators:Identity",
     "blur": "nopairs.priors.operators:Blur",
     "blur_downsample": "nopairs.priors.operators:BlurDownsample",
+    "radon": "nopairs.priors.radon:Radon",
 }
 AUTOENCODERS = {
     "kl": "nopairs.transport.autoencoders:AutoencoderKL",

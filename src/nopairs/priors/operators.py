@@ -35,6 +35,10 @@ class Operator(ABC):
         """Return height and width of the image behind an observation."""
 
     @abstractmethod
+    def fitting_size(self, size: Size) -> Size:
+        """Return the largest size within `size` that the operator takes."""
+
+    @abstractmethod
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Map images to their noiseless observations."""
 
@@ -68,7 +72,7 @@ class IdentityOptions:
     noise: float
 
     def __post_init__(self) -> None:
-        _check_noise(self.noise)
+        check_noise(self.noise)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class BlurOptions:
     noise: float
 
     def __post_init__(self) -> None:
-        _check_noise(self.noise)
+        check_noise(self.noise)
         if self.size < 1 or self.sigma <= 0:
             raise NopairsError(f"blur: size {self.size} and sigma {self.sigma} must be positive")
         if self.size % 2 == 0:
@@ -100,7 +104,7 @@ class BlurDownsampleOptions:
     noise: float
 
     def __post_init__(self) -> None:
-        _check_noise(self.noise)
+        check_noise(self.noise)
         if not 1 <= self.factor <= self.size or self.sigma <= 0:
             raise NopairsError(
                 f"blur_downsample: factor {self.factor} must be within 1 and size {self.size}, sigma {self.sigma} positive"
@@ -131,6 +135,10 @@ class _Convolution(Operator):
     def image_size(self, observed: Size) -> Size:
         """`factor` times the observation's."""
         return observed[0] * self.factor, observed[1] * self.factor
+
+    def fitting_size(self, size: Size) -> Size:
+        """Multiples of `factor`."""
+        return size[0] // self.factor * self.factor, size[1] // self.factor * self.factor
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Blur and take every `factor`-th pixel."""
@@ -214,7 +222,8 @@ def gaussian_taps(size: int, sigma: float) -> torch.Tensor:
     return (taps / taps.sum()).float()
 
 
-def _check_noise(noise: Any) -> None:
+def check_noise(noise: Any) -> None:
+    """Raise NopairsError for a noise that is no positive number."""
     if not isinstance(noise, int | float) or noise <= 0:
         raise NopairsError(
             f"operator: noise {noise!r} must be a positive number; priors are weighed against it"

@@ -1,0 +1,141 @@
+"""Computed tomography: parallel beams through an image, from all or some of the angles of half a turn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from nopairs.errors import NopairsError
+from nopairs.priors.operators import Operator, Size, check_noise
+
+# Samples of an image at a time: some ten megabytes of coordinates.
+BLOCK = 1 << 21
+
+
+@dataclass(frozen=True)
+class RadonOptions:
+    """A scan. Lengths are in units of the image's side.
+
+    angles: in half a turn, evenly spread.
+    first, last: the scan has the angles from `first` to before `last`; 0 as `last` stands for all.
+    hann: the share of the highest frequency at which the window of the filtered back projection ends.
+    noise: deviation of the white noise on the line integrals.
+    """
+
+    angles: int
+    noise: float
+    first: int = 0
+    last: int = 0
+    hann: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_noise(self.noise)
+        if not 0 <= self.first < (self.last or self.angles) <= self.angles:
+            raise NopairsError(
+                f"radon: first {self.first} and last {self.last} must be in order and within {self.angles} angles"
+            )
+        if not 0 < self.hann <= 1:
+            raise NopairsError(f"radon: hann {self.hann} must be above 0 and at most 1")
+
+
+class Radon(Operator):
+    """Line integrals of square images: observations are (batch, channels, angles, detectors).
+
+    There is a detector for each pixel of the diagonal. Rays are sampled at every pixel's length, between the pixels bilinearly.
+    """
+
+    Options = RadonOptions
+
+    def __init__(self, options: RadonOptions) -> None:
+        self.options, self.noise = options, options.noise
+        numbers = torch.arange(options.first, options.last or options.angles, dtype=torch.float64)
+        self.angles = math.pi * numbers / options.angles
+
+    def observed_size(self, size: Size) -> Size:
+        """Angles and detectors; the image must be square."""
+        if size[0] != size[1]:
+            raise NopairsError(f"an image of {size[0]}x{size[1]} pixels: a scan needs a square one")
+        return len(self.angles), math.ceil(math.sqrt(2) * size[0])
+
+    def image_size(self, observed: Size) -> Size:
+        """The side whose diagonal has so many detectors."""
+        side = math.floor(observed[1] / math.sqrt(2))
+        return side, side
+
+    def fitting_size(self, size: Size) -> Size:
+        """A square of the shorter side."""
+        return min(size), min(size)
+
+    def __call__(self, image: torch.Tensor) -> torch.Tensor:
+        """Integrate along all rays."""
+        return _Scan.apply(image, self)
+
+    def adjoint(self, observed: torch.Tensor) -> torch.Tensor:
+        """Spread each integral along its ray."""
+        side, _ = self.image_size((observed.shape[-2], observed.shape[-1]))
+        spread = observed.new_zeros(*observed.shape[:-2], side, side)
+        at = 0
+        for rays in self._rays(side, observed):
+            count = len(rays)
+            with torch.enable_grad():
+                leaf = torch.zeros_like(spread, requires_grad=True)
+                seen = _integrate(leaf, rays)
+            spread += torch.autograd.grad(seen, leaf, observed[..., at : at + count, :])[0]
+            at += count
+        return spread
+
+    def start(self, observed: torch.Tensor) -> torch.Tensor:
+        """Filtered back projection: the Ram-Lak filter, in a Hann window."""
+        detectors = observed.shape[-1]
+        side, _ = self.image_size((observed.shape[-2], detectors))
+        length = 2 ** math.ceil(math.log2(2 * detectors))
+        places = torch.fft.fftfreq(length, 1 / length).abs()
+        kernel = torch.where(places % 2 == 1, -1 / (math.pi * places.clamp(min=1)) ** 2, 0.0)
+        kernel[0] = 1 / 4
+        frequency = torch.fft.rfftfreq(length) * 2 / self.options.hann
+        window = torch.where(frequency <= 1, torch.cos(math.pi / 2 * frequency).square(), 0.0)
+        gains = (torch.fft.rfft(kernel).real * window).to(observed)
+        filtered = torch.fft.irfft(torch.fft.rfft(observed, length) * gains, length)[..., :detectors]
+        return self.adjoint(filtered) * (math.pi / self.options.angles * side**2)
+
+    def project(self, image: torch.Tensor) -> torch.Tensor:
+        """As a call, without gradients."""
+        self.observed_size((image.shape[-2], image.shape[-1]))
+        return torch.cat([_integrate(image, rays) for rays in self._rays(image.shape[-1], image)], -2)
+
+    def _rays(self, side: int, like: torch.Tensor) -> list[torch.Tensor]:
+        """Where rays are sampled, in torch's coordinates from -1 to 1: (angles, detectors, samples, 2), some angles at a time."""
+        _, detectors = self.observed_size((side, side))
+        places = (torch.arange(detectors, dtype=torch.float64) - (detectors - 1) / 2) * (2 / side)
+        found = []
+        for angles in self.angles.split(max(1, BLOCK // detectors**2)):
+            cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None]
+            across, along = places[None, :, None], places[None, None, :]
+            rays = torch.stack([across * cos - along * sin, across * sin + along * cos], -1)
+            found.append(rays.to(like))
+        return found
+
+
+def _integrate(image: torch.Tensor, rays: torch.Tensor) -> torch.Tensor:
+    """Return the integrals (batch, channels, angles, detectors) of images along rays."""
+    angles, detectors, samples, _ = rays.shape
+    grid = rays.view(1, angles * detectors, samples, 2).expand(len(image), -1, -1, -1)
+    values = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return values.sum(-1).view(*image.shape[:2], angles, detectors) / image.shape[-1]
+
+
+class _Scan(torch.autograd.Function):
+    """A scan, whose gradient is its adjoint: nothing is kept in between, where the rays' samples would fill gigabytes."""
+
+    @staticmethod
+    def forward(ctx: Any, image: torch.Tensor, scan: Radon) -> torch.Tensor:
+        ctx.scan = scan
+        return scan.project(image)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return ctx.scan.adjoint(gradient), None
