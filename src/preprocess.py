@@ -9,6 +9,7 @@ import yaml
 from nopairs import errors
 from nopairs.cli import positive_int
 from nopairs.data.camera import Camera
+from nopairs.data.degrading import Degrading
 from nopairs.data.photos import read_sources
 from nopairs.data.preprocess import Recipe, write_dataset
 
@@ -16,7 +17,8 @@ from nopairs.data.preprocess import Recipe, write_dataset
 def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
     camera = Camera(**entry["camera"]) if "camera" in entry else None
-    recipe = Recipe(entry["tile"], entry["tile"] // entry["upscale"], camera, entry["seed"])
+    degrading = Degrading(**entry["recipe"]) if "recipe" in entry else None
+    recipe = Recipe(entry["tile"], entry["tile"] // entry["upscale"], camera, entry["seed"], degrading)
     write_dataset(read_sources(args.sources), args.out, recipe, args.jobs)
 
 

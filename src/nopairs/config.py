@@ -14,6 +14,7 @@ import yaml
 from nopairs import registry
 from nopairs.data import entries
 from nopairs.data.camera import Camera
+from nopairs.data.degrading import Degrading
 from nopairs.data.images import list_images
 from nopairs.data.photos import PAIRED_ROLES
 from nopairs.degradation.sampling import SamplingOptions
@@ -357,9 +358,14 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             " by which clean images are larger than degraded ones"
         )
     observed = []
-    if "operator" in settings:
+    if "operator" in settings or "recipe" in settings:
         try:
-            operators.make(settings["operator"])
+            if "operator" in settings and "recipe" in settings:
+                raise NopairsError("has an operator and a recipe; choose one")
+            if "operator" in settings:
+                operators.make(settings["operator"])
+            else:
+                make_options(Degrading, "recipe", settings["recipe"])
         except (NopairsError, TypeError) as error:
             raise NopairsError(f"config: datasets: {name}: {error}") from None
         observed = [role for role in ("val", "test") if entry.sides(role)]
@@ -401,7 +407,7 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
         "pairs": ("pairs_from",) if set(entries.TRAINING_SCENES) <= set(entry.split) else (),
         "camera": ("camera",) if entry.camera else (),
         "own": ("folder",) if entry.own else (),
-        "clean": ("operator", "border") if _only_clean(entry) else (),
+        "clean": ("operator", "border", "recipe") if _only_clean(entry) else (),
     }
     keys = [key for group in known.values() for key in group]
     for key in settings:

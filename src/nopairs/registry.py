@@ -13,6 +13,7 @@ DEGRADATIONS = {
     "awgn": "nopairs.degradation.awgn:Awgn",
     "ludvae": "nopairs.degradation.ludvae:LudVae",
     "real_pairs": "nopairs.degradation.real_pairs:RealPairs",
+    "recipe": "nopairs.degradation.recipe:Recipe",
 }
 RESTORERS = {
     "identity": "nopairs.restorers.identity:Identity",

@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from nopairs.data.camera import Camera, illuminate, photograph
+from nopairs.data.degrading import Degrading, degrade, whole
 from nopairs.data.images import encode_png, read_rgb
 from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
 from nopairs.digest import code_digest, module_file
@@ -36,13 +37,14 @@ PARTS = ".parts"  # below the dataset's folder: a file for each source photo, wi
 @dataclass(frozen=True)
 class Recipe:
     """How photos become images: the side of training tiles, of those on the degraded side (smaller by the factor of a
-    super-resolution dataset), and for an embedded dataset the camera and the seed of its noise.
+    super-resolution dataset), for an embedded dataset the camera and the seed of its noise, and what degrades clean `val` and `test`.
     """
 
     tile: int
     degraded_tile: int
     camera: Camera | None
     seed: int
+    degrading: Degrading | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def _write_photo(source: SourcePhoto, folder: Path, recipe: Recipe, code: str) -
         done = read_json(part)
         if done["key"] == key and all(_has_content(folder / row["path"]) for row in done["rows"]):
             return
-    views = _camera_views(source, recipe.camera, recipe.seed) if recipe.camera else _own_views(source)
+    views = _camera_views(source, recipe.camera, recipe.seed) if recipe.camera else _own_views(source, recipe)
     pieces = [piece for view in views for piece in _pieces(view, recipe, source.path)]
     rows = [row for row, _ in pieces]
     _delete_images(folder, name, keep={row["path"] for row in rows})
@@ -153,10 +155,19 @@ def _has_content(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def _own_views(source: SourcePhoto) -> Iterator[View]:
+def _own_views(source: SourcePhoto, recipe: Recipe) -> Iterator[View]:
+    """The photo as it is; of a dataset that is degraded by a recipe, a clean `val` or `test` photo and its degraded version."""
     folder = f"{source.role}/{source.side}" if source.role in PAIRED_ROLES else source.role
     pair = source.photo if source.role in PAIRED_ROLES else ""
-    yield View(f"{folder}/{source.photo}", source.role, source.photo, source.scene, pair, load_source(source))
+    photo = load_source(source)
+    if recipe.degrading and source.role in ("val", "test"):
+        photo = whole(photo, recipe.degrading)
+        rng = np.random.default_rng([recipe.seed, int(source.sha256[:8], 16)])
+        degraded = degrade(photo, recipe.degrading, rng)
+        yield View(
+            f"{source.role}/degraded/{source.photo}", source.role, source.photo, source.scene, pair, degraded
+        )
+    yield View(f"{folder}/{source.photo}", source.role, source.photo, source.scene, pair, photo)
 
 
 def _camera_views(source: SourcePhoto, camera: Camera, seed: int) -> Iterator[View]:

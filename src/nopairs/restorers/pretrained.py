@@ -21,9 +21,15 @@ MARGIN = 64
 
 @dataclass(frozen=True)
 class PretrainedOptions:
-    """weights: path of the weight file (.pth, .safetensors ...), or `catalogue:<entry>/<path>`, which the workflow fetches."""
+    """Which weights, and what they are given.
+
+    weights: path of the weight file (.pth, .safetensors ...), or `catalogue:<entry>/<path>`, which the workflow fetches.
+    enlarged: whether images were made small and enlarged by repeating pixels, as by a recipe's `scale`: a network for
+        super-resolution is then given every pixel once.
+    """
 
     weights: str
+    enlarged: bool = False
 
     def __post_init__(self) -> None:
         if is_reference(self.weights):
@@ -35,7 +41,7 @@ class PretrainedOptions:
 
 
 class Pretrained(nn.Module):
-    """A restorer read from a file; scale 1 and RGB only. Nothing but tensors is read from it: no code in it runs."""
+    """A restorer read from a file, RGB only. Nothing but tensors is read from it: no code in it runs."""
 
     Options = PretrainedOptions
 
@@ -59,19 +65,21 @@ class Pretrained(nn.Module):
             raise NopairsError(
                 f"{path}: weights of no restorer that is known ({one_line(error) or type(error).__name__})"
             ) from None
-        if not isinstance(loaded, spandrel.ImageModelDescriptor) or loaded.scale != 1:
+        if not isinstance(loaded, spandrel.ImageModelDescriptor) or (loaded.scale != 1) != options.enlarged:
             raise NopairsError(
-                f"{path}: {loaded.architecture.name} does not map an image to one of its own size"
+                f"{path}: {loaded.architecture.name} does not map an image to one of "
+                + ("more pixels, as `enlarged` says" if options.enlarged else "its own size")
             )
         if (loaded.input_channels, loaded.output_channels) != (3, 3):
             raise NopairsError(f"{path}: takes {loaded.input_channels} channels; an RGB restorer is needed")
         self.model = loaded.model
-        self.multiple = loaded.size_requirements.multiple_of
-        self.margin = max(MARGIN, self.multiple)
+        self.scale = int(loaded.scale)
+        self.multiple = self.scale * loaded.size_requirements.multiple_of
+        self.margin = max(self.scale * MARGIN, self.multiple)
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape."""
-        return self.model(degraded)
+        return self.model(degraded[:, :, :: self.scale, :: self.scale])
 
 
 def _read_weights(path: Path) -> dict[str, Any]:
