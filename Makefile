@@ -19,7 +19,6 @@ setup: .venv/installed
 
 demo: setup
 	$(SNAKEMAKE) --quiet rules host -- all
-	@echo "The report: $(CURDIR)/results/report.html"
 
 test: setup
 	$(BIN)/python -m pytest

@@ -34,11 +34,17 @@ rule all:
     localrule: True
 
 
-# The states of finished trainings (nopairs/training/loop.py).
+# The states of finished trainings (nopairs/training/loop.py) go; what to look at next is said.
 onsuccess:
     for state in Path("results/models").rglob("training_state.pt"):
         if (state.parent / "model.json").is_file():
             state.unlink()
+    if any(job.rule.name == "report" for job in workflow.dag.finished_jobs):
+        print(f"The report: {Path('results/report.html').resolve()}")
+        for model in own_models():
+            print(
+                f"Your photos: nopairs restore --model {shlex.quote(model)} FOLDER -o restored"
+            )
 
 
 # One short target a table, and a curve: `snakemake table_denoising`.

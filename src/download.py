@@ -7,15 +7,21 @@ from pathlib import Path
 import yaml
 
 from nopairs import errors
+from nopairs.data.images import left_out
 from nopairs.data.photos import write_sources
 from nopairs.data.sources import collect
 from nopairs.data.store import Store
 
 
 def main(args: argparse.Namespace) -> None:
-    photos = collect(yaml.safe_load(args.entry), Store(args.data, args.lock))
+    entry = yaml.safe_load(args.entry)
+    photos = collect(entry, Store(args.data, args.lock))
     write_sources(photos, args.out)
     print(f"{args.out}: {len(photos)} photos")
+    for folder in (entry[side] for side in ("clean", "degraded", "folder") if side in entry):
+        if others := left_out(folder):
+            counts = ", ".join(f"{number} {suffix}" for suffix, number in others.items())
+            print(f"{folder}: left out what is no image by its name: {counts}")
 
 
 if __name__ == "__main__":

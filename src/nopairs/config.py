@@ -196,12 +196,25 @@ def folder_listing(dataset: dict[str, Any]) -> list[tuple[str, int, int]]:
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
 
 
+def unused_folders(config: dict[str, Any]) -> list[str]:
+    """Return the user's own datasets that neither a table nor a curve is over."""
+    shown = [*config["tables"].values(), *config["curves"].values()]
+    used = {name for one in shown for name in one["datasets"]}
+    return [
+        name
+        for name, entry in config["datasets"].items()
+        if entry["source"] == entries.FOLDER and name not in used
+    ]
+
+
 def _check_structure(config: dict[str, Any], schema: dict[str, Any]) -> None:
     validator = jsonschema.Draft202012Validator(schema)
     error = jsonschema.exceptions.best_match(validator.iter_errors(config))
     if error is None:
         return
     place = ".".join(map(str, error.absolute_path)) or "the top level"
+    if error.instance is None:
+        raise NopairsError(f"config: {place}: is empty; indent what belongs to it, or leave it out")
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = next(key for key in error.instance if key not in known)

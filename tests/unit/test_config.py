@@ -52,6 +52,7 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
     [
         ({"seed": [1]}, "unknown key 'seed' at the top level; did you mean 'seeds'"),
         ({"seeds": []}, "seeds"),
+        ({"datasets": {"mine": None}}, "config: datasets.mine: is empty; indent what belongs to it"),
         ({"degradations": {"x": {"kind": "ludvea", "training": {"steps": 1}}}}, "did you mean 'ludvae'"),
         (
             {"degradations": {"ludvae": {"options": {"widht": 3}}}},
@@ -135,6 +136,13 @@ def test_a_dataset_without_pairs_loses_what_needs_them() -> None:
     assert "ludvae+dncnn" in table["methods"] and "input" in table["methods"]
     assert "awgn_tuned+dncnn" in table["methods"] and "supervised+dncnn" not in table["methods"]
     assert table["metrics"] == ["swd", "niqe"]
+
+
+def test_own_folders_that_no_table_is_over_are_told() -> None:
+    mine = {"datasets": {"mine": {"clean": "a", "degraded": "b"}}}
+    assert config.unused_folders(resolve(mine)) == ["mine"]
+    assert config.unused_folders(resolve(mine | {"dataset": "mine"})) == []
+    assert config.unused_folders(resolve()) == []
 
 
 def test_what_is_learned_from_pairs_is_left_out_where_there_are_none() -> None:

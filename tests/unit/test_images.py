@@ -16,7 +16,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 from PIL.ExifTags import IFD, Base
 
-from nopairs.data.images import Photo, list_images, load_photo, read_rgb, save_photo, write_png
+from nopairs.data.images import Photo, left_out, list_images, load_photo, read_rgb, save_photo, write_png
 from nopairs.errors import NopairsError
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -496,3 +496,10 @@ def test_list_images(tmp_path: Path) -> None:
     ):
         with pytest.raises(NopairsError, match=message):
             list_images(tmp_path / path)
+    assert left_out(tmp_path) == {".txt": 1}
+    (tmp_path / "phone").mkdir()
+    for name in ("IMG_1.HEIC", "IMG_2.HEIC", "list", ".hidden.mov"):
+        (tmp_path / "phone" / name).touch()
+    assert left_out(tmp_path / "phone") == {"without suffix": 1, ".heic": 2}
+    with pytest.raises(NopairsError, match=r"holds no image, .*but 2 \.heic; known suffixes are"):
+        list_images(tmp_path / "phone")

@@ -122,6 +122,7 @@ def test_own_photos_in_two_folders_give_a_report_without_reference_measures(tmp_
         folder = tmp_path / ("clean" if k < 2 else "noisy")
         folder.mkdir(exist_ok=True)
         Image.fromarray(photo[:280, :300]).save(folder / f"photo {k}.jpg")
+    (tmp_path / "noisy/photo 4.HEIC").touch()
     own = tmp_path / "own.yaml"
     folders = f"{{clean: {tmp_path / 'clean'}, degraded: {tmp_path / 'noisy'}}}"
     own.write_text(f"dataset: mine\ndatasets: {{mine: {folders}}}\n")
@@ -132,7 +133,10 @@ def test_own_photos_in_two_folders_give_a_report_without_reference_measures(tmp_
     chosen = json.loads((tmp_path / "results/pairs/mine/awgn_tuned/seed0/strength.json").read_text())
     assert len(chosen["val_psnr"]) == 2  # on held-out pairs of ludvae
     assert set(table.metric) == {"swd", "niqe"} and table["mean"].notna().all()
-    assert (tmp_path / "results/report.html").is_file()
+    told = done.stdout + done.stderr
+    assert f"The report: {tmp_path / 'results/report.html'}" in told
+    assert "nopairs restore --model results/models/mine/ludvae+dncnn/seed0 FOLDER" in told
+    assert f"{tmp_path / 'noisy'}: left out what is no image by its name: 1 .heic" in told
 
 
 def test_a_dataset_of_the_catalogue_is_fetched_once_for_all_its_splits(tmp_path: Path) -> None:

@@ -71,6 +71,11 @@ if workflow.exec_mode == ExecMode.DEFAULT:
         insist(check_writable, folder)
     for dataset in {name for shown in SHOWN for name in shown["datasets"]}:
         insist(check_folders, DATASETS[dataset])
+    for dataset in settings.unused_folders(CONFIG):
+        print(
+            f"nopairs: note: datasets: {dataset}: no table is over it; set `dataset: {dataset}`",
+            file=sys.stderr,
+        )
 
 
 onstart:
@@ -654,6 +659,17 @@ def moved_files(folders):
         f"{folder}/{name}"
         for folder in folders.values()
         for name in ("curve.csv", "crops")
+    ]
+
+
+def own_models():
+    """The restorers that learned from a user's own photos without pairs, for whoever wants more of them restored."""
+    own = [name for name in REPORTED if DATASETS[name]["source"] == "folder"]
+    return [
+        f"results/models/{dataset}/{method}/seed{SEEDS[0]}"
+        for dataset in own
+        for method in reported_methods(dataset)
+        if method.startswith("ludvae+") and method not in MOVED
     ]
 
 

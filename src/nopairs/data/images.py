@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,13 +137,25 @@ def list_images(path: str | Path) -> list[Path]:
         raise NopairsError(f"{path}: no such file or folder; check the path")
     images = sorted(file for file in path.rglob("*") if _is_listed(file, path))
     if not images:
-        raise NopairsError(f"{path}: the folder holds no image; known suffixes are {known}")
+        others = "".join(f", but {number} {suffix}" for suffix, number in left_out(path).items())
+        raise NopairsError(f"{path}: the folder holds no image{others}; known suffixes are {known}")
     return images
 
 
+def left_out(path: str | Path) -> dict[str, int]:
+    """Return how many files of a folder `list_images` leaves out for their suffix, by suffix; hidden ones do not count."""
+    path = Path(path)
+    files = (file for file in path.rglob("*") if file.is_file() and not _is_hidden(file, path))
+    suffixes = Counter(file.suffix.lower() for file in files)
+    return {suffix or "without suffix": n for suffix, n in sorted(suffixes.items()) if suffix not in SUFFIXES}
+
+
+def _is_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
 def _is_listed(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
+    return not _is_hidden(file, folder) and file.suffix.lower() in SUFFIXES and file.is_file()
 
 
 def _split_alpha(samples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:

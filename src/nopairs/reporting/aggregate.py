@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nopairs.errors import NopairsError
-from nopairs.metrics.bootstrap import FEWEST_SCENES, difference_interval, mean_interval
+from nopairs.metrics.bootstrap import FEWEST_SCENES, Interval, difference_interval, mean_interval
 from nopairs.reporting import style
 
 COLUMNS = [
@@ -188,21 +188,41 @@ def _image_summary(measured: Measured, values: pd.DataFrame) -> tuple[dict[str, 
     return {**summary, "ci_low": interval.low, "ci_high": interval.high}, notes
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Two methods on the images that both have: their means, the difference with its interval, and of how much."""
+
+    mean: float
+    other: float
+    difference: Interval
+    images: int
+    scenes: int
+
+
+def compare(measured: Measured, other: Measured, metric: str) -> Comparison | None:
+    """Compare two methods by a metric of images; None where no image has it of both."""
+    values, others = measured.per_image(metric), other.per_image(metric)
+    if values is None or others is None:
+        return None
+    common = values.columns.intersection(others.columns)
+    if common.empty:
+        return None
+    values, others, scenes = values[common], others[common], _scenes(measured, values[common])
+    interval = difference_interval(values.to_numpy(), others.to_numpy(), scenes)
+    means = values.to_numpy().mean(), others.to_numpy().mean()
+    return Comparison(float(means[0]), float(means[1]), interval, len(common), len(set(scenes)))
+
+
 def _scenes(measured: Measured, values: pd.DataFrame) -> list[str]:
     return next(iter(measured.images.values())).scene[values.columns].tolist()
 
 
 def _difference(measured: Measured, rival: Measured, metric: str) -> dict[str, float]:
     """Difference from the rival: with its interval over common images, without one for set-wide measures."""
-    values, others = measured.per_image(metric), rival.per_image(metric)
-    if values is not None and others is not None:
-        common = values.columns.intersection(others.columns)
-        if common.empty:
+    if measured.per_image(metric) is not None and rival.per_image(metric) is not None:
+        if (found := compare(measured, rival, metric)) is None:
             return {}
-        values = values[common]
-        interval = difference_interval(
-            values.to_numpy(), others[common].to_numpy(), _scenes(measured, values)
-        )
+        interval = found.difference
         return {"difference": interval.mean, "difference_low": interval.low, "difference_high": interval.high}
     whole_set, other_set = measured.set_wide(metric), rival.set_wide(metric)
     if whole_set is None or other_set is None:
