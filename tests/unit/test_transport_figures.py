@@ -61,3 +61,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         transport.read_curve(tmp_path / "other.csv")
     with pytest.raises(NopairsError, match="no crops"):
         transport.read_crops(tmp_path)
+
+
+def test_the_example_in_the_plane_is_drawn(tmp_path: Path) -> None:
+    assert (
+        report_fixture.run_script("plot_mixture", "--points", "500", "--out", tmp_path / "mixture.png") == 0
+    )
+    assert (tmp_path / "mixture.png").stat().st_size and (tmp_path / "mixture.pdf").stat().st_size

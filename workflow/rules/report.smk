@@ -92,6 +92,25 @@ rule plot_perception:
         "{params.python}/plot_perception.py --transport {params.moved:q} --out {output.png} 2>&1 | tee {log}"
 
 
+# The example in the plane of deep optimal transport's appendix. No part of `all`.
+rule plot_mixture:
+    output:
+        png="results/figures/gaussian_mixture.png",
+        pdf="results/figures/gaussian_mixture.pdf",
+    log:
+        "results/logs/plot_mixture.log",
+    benchmark:
+        "results/benchmarks/plot_mixture.tsv"
+    localrule: True
+    conda:
+        "../../envs/nopairs.yaml"
+    params:
+        python=PYTHON,
+        code=code("plot_mixture.py"),
+    shell:
+        "{params.python}/plot_mixture.py --out {output.png} 2>&1 | tee {log}"
+
+
 rule plot_table:
     input:
         "results/tables/{table}.csv",
