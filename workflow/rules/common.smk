@@ -639,10 +639,15 @@ def named(paths):
     return [f"{name}={path}" for name, path in paths.items()]
 
 
-def moved_folders(dataset, tables=CONFIG["tables"]):
-    """Transports of a dataset's methods in some tables, each with its curve over alpha; they need the truth."""
+def moved_folders(dataset, tables=None):
+    """Transports of a dataset's methods in some tables, each with its curve over alpha; they need the truth.
+
+    By default in those of `all`, or for a dataset that none of these is on in every table.
+    """
     if not settings.has_role(CONFIG, dataset, "test"):
         return {}
+    if tables is None:
+        tables = TABLES_IN_ALL if dataset in REPORTED else CONFIG["tables"]
     return {
         CHAINS[
             method

@@ -15,12 +15,12 @@ rule train_degradation:
         "results/logs/train_degradation/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/train_degradation/{dataset}/{degradation}/seed{seed}.tsv"
+    # Longest first: what waits for this is the end of the run.
+    priority: 3
     group:
         lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
-    # Longest first: what waits for this is the end of the run.
-    priority: 3
     threads: CONFIG["threads"] * PROCESSES
     resources:
         mem_mb=more(16000),

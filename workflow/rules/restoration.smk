@@ -22,11 +22,11 @@ rule fit_restorer:
         "results/benchmarks/fit_restorer/{dataset}/{method}/seed{seed}.tsv"
     wildcard_constraints:
         method=any_of(BASES),
+    priority: 1
     group:
         method_group
     conda:
         "../../envs/nopairs.yaml"
-    priority: 1
     threads: lambda wildcards: CONFIG["threads"] * PROCESSES if is_trained(wildcards) else 1
     resources:
         mem_mb=more(16000, 4000, is_trained),

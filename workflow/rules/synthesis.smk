@@ -17,11 +17,11 @@ rule sample_pairs:
         "results/logs/sample_pairs/{dataset}/{degradation}/seed{seed}.log",
     benchmark:
         "results/benchmarks/sample_pairs/{dataset}/{degradation}/seed{seed}.tsv"
+    priority: 2
     group:
         lambda wildcards: pairs_group(wildcards.degradation)
     conda:
         "../../envs/nopairs.yaml"
-    priority: 2
     threads: lambda wildcards: CONFIG["threads"] if with_networks(wildcards) else 1
     resources:
         mem_mb=more(16000, 8000, with_networks),
