@@ -19,6 +19,7 @@ from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import write_csv
 from nopairs.models import load_restorer, make_options, save_model
+from nopairs.restorers.folder import Folder
 from nopairs.restorers.tiling import restore_tiled
 from nopairs.training.hardware import pick_device
 from nopairs.training.pairs import load_pairs, read_validation
@@ -47,11 +48,15 @@ def main(args: argparse.Namespace) -> None:
     def latents(images: Images) -> Iterator[torch.Tensor]:
         return (codec.latents_of(to_tensor(image[None]), options.scale) for image in images)
 
-    dot, facts = fit(latents(restore(degraded)), latents(natural), options)
+    restored = restorer.others(options.images) if isinstance(restorer, Folder) else restore(degraded)
+    dot, facts = fit(latents(restored), latents(natural), options)
     for remark in facts.remarks(len(dot.source_mean)):
         print(remark, flush=True)
     clean, val = (list(side) for side in zip(*judges, strict=True)) if judges else ([], [])
-    scored = score_alphas(Enhancer(dot, codec.model), restore(val), clean, entry["alphas"]) if val else []
+    can_choose = val and not isinstance(restorer, Folder)
+    scored = (
+        score_alphas(Enhancer(dot, codec.model), restore(val), clean, entry["alphas"]) if can_choose else []
+    )
     write_csv(args.out / "alphas.csv", scored)
     told = {"autoencoder": entry["autoencoder"], "fit": vars(facts), "seed": args.seed}
     save_model(args.out, "transport", entry["kind"], vars(dot.options), dot.state_dict(), told)

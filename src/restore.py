@@ -12,6 +12,7 @@ from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder
 from nopairs.models import load_restorer
+from nopairs.restorers.folder import Folder
 from nopairs.restorers.tiling import restore_tiled
 from nopairs.training.hardware import pick_device
 
@@ -24,6 +25,9 @@ def main(args: argparse.Namespace) -> None:
     restorer = load_restorer(args.model).to(pick_device(args.device))
     with atomic_folder(args.out) as folder:
         for image in images:
+            if isinstance(restorer, Folder):
+                write_png(folder / image.name, restorer.restored(image.name))
+                continue
             write_png(
                 folder / image.name, to_uint8(restore_tiled(restorer, to_tensor(read_rgb(image)[None])))[0]
             )

@@ -23,6 +23,7 @@ RESTORERS = {
     "dncnn": "nopairs.restorers.dncnn:DnCNN",
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "pretrained": "nopairs.restorers.pretrained:Pretrained",
+    "folder": "nopairs.restorers.folder:Folder",
 }
 PRIORS = {
     "interpolation": "nopairs.priors.tv:Interpolation",
