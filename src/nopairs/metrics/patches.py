@@ -32,11 +32,11 @@ class PatchWasserstein:
 
 
 def patch_wasserstein(
-    reference: Sequence[np.ndarray], images: Sequence[np.ndarray], seed: int = 0
+    reference: Sequence[np.ndarray], images: Sequence[np.ndarray], seed: int = 0, draws: int = DRAWS
 ) -> PatchWasserstein:
     """Compare the 6x6 RGB patches of two sets of uint8 images (H, W, 3) of any sizes, every second row and column.
 
-    Where both sets have as many images, they are resampled together, as versions of the same scenes.
+    Where both sets have as many images, they are resampled together, as versions of the same scenes, `draws` times.
 
     Raises:
         NopairsError: an image is smaller than a patch, or a set is empty.
@@ -45,11 +45,11 @@ def patch_wasserstein(
         raise NopairsError("pwd: a set has no image")
     sets = [[_moments(image) for image in one] for one in (reference, images)]
     value = _distance(*(_merged(one) for one in sets))
-    if len(images) < 2:
+    if len(images) < 2 or draws < 2:
         return PatchWasserstein(value, float("nan"))
     rng = np.random.default_rng(seed)
     values = []
-    for _ in range(DRAWS):
+    for _ in range(draws):
         drawn = rng.integers(len(images), size=len(images))
         other = drawn if len(reference) == len(images) else rng.integers(len(reference), size=len(reference))
         values.append(_distance(_merged([sets[0][i] for i in other]), _merged([sets[1][i] for i in drawn])))
