@@ -73,7 +73,7 @@ def test_scripts_write_png_and_pdf_and_repeat_their_bytes(tree: Tree, tmp_path: 
     report_fixture.draw_figures(copy)
     first, second = (sorted((root / "figures").rglob("*.*")) for root in (tree.root, copy.root))
     assert [path.relative_to(tree.root) for path in first] == [path.relative_to(copy.root) for path in second]
-    assert [path.suffix for path in first].count(".pdf") == [path.suffix for path in first].count(".png") == 7
+    assert [path.suffix for path in first].count(".pdf") == [path.suffix for path in first].count(".png") == 8
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes(), one.name
 

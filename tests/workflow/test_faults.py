@@ -233,7 +233,7 @@ IN_A_JOB: list[tuple[Callable[[Project], None], str, str, str]] = [
     (truncated, DATASET, "preprocess", "noisy/half.png: damaged or truncated image"),
     (not_a_number, DATASET, "preprocess", "noisy/nan.tif: float values that are NaN or outside [0, 1]"),
     (in_training_and_test, DATASET, "download", "the same photo as "),
-    (pickled_weights, "results/restored/mine/published/seed0", "restore", "evil.pth: not a weight file"),
+    (pickled_weights, "results/restored/mine/published/seed0", "fit_restorer", "evil.pth: not a weight file"),
 ]
 
 
