@@ -109,6 +109,7 @@ def _send(
         handler.send_header(name, value)
     handler.send_header("Content-Length", str(len(body)))
     handler.end_headers()
+    # Counted first: who has received it may look at once.
+    state.sent += len(body[:most])
     handler.wfile.write(body[:most])
     handler.wfile.flush()
-    state.sent += len(body[:most])
