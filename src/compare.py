@@ -1,6 +1,7 @@
 """Print differences between two methods' means, with their intervals, as a Markdown table: a row for each pair asked for.
 
-The intervals are those of the tables: a paired cluster bootstrap over scenes and seeds.
+The intervals are those of the tables: a paired cluster bootstrap over scenes and seeds. Of measures of whole sets (swd, pwd) the
+distances of the resampled sets are compared.
 """
 
 import argparse
@@ -27,7 +28,9 @@ def main(args: argparse.Namespace) -> None:
     for method, other in args.pairs:
         found = compare(measured[method], measured[other], args.metric)
         if found is None:
-            raise errors.NopairsError(f"{method}, {other}: no image has {args.metric} of both")
+            raise errors.NopairsError(
+                f"{method}, {other}: {args.metric} was not measured of both, or not of the same images"
+            )
         print(
             f"| {method} | {other} | {found.mean:.2f}, {found.other:.2f} | {found.difference.mean:+.2f}"
             f" | {found.difference.low:+.2f} to {found.difference.high:+.2f} | {found.images}, {found.scenes} |"

@@ -26,6 +26,7 @@ from nopairs.training.pairs import load_pairs, read_validation
 from nopairs.transport.choosing import score_alphas
 from nopairs.transport.dot import Codec, DotOptions, Enhancer, fit
 from nopairs.transport.loading import load_autoencoder
+from nopairs.transport.statistics import deal, photos_of, spread
 
 # Validation images that alphas are judged on, at most.
 MOST_JUDGES = 24
@@ -65,44 +66,33 @@ def main(args: argparse.Namespace) -> None:
 def choose_images(
     args: argparse.Namespace, options: DotOptions
 ) -> tuple[Images, Images, list[tuple[np.ndarray, np.ndarray]]]:
-    """Return natural and degraded images for the statistics, and pairs (clean, degraded) to choose alphas on, all uint8 (H, W, 3).
-
-    The pairs of a degradation are dealt in turn, so that natural and restored images are alike in content and from no common tile,
-    unless they are wanted paired.
-    """
+    """Return natural and degraded images for the statistics, and pairs (clean, degraded) to choose alphas on, all uint8 (H, W, 3)."""
     val = read_validation(args.dataset)
-    judges = [val[k] for k in spread(len(val), MOST_JUDGES)] if val else []
+    judges = [val[k] for k in spread(len(val), MOST_JUDGES)]
     if args.pairs:
         clean, degraded = load_pairs(args.pairs)
-        held = 0 if judges else min(MOST_JUDGES, len(clean) // 3)
-        places = spread(len(clean), (1 if options.paired else 2) * options.images + held)
-        judges = judges or [(clean[k], degraded[k]) for k in places[:held]]
-        dealt = places[held:]
-        first, second = (dealt, dealt) if options.paired else (dealt[::2], dealt[1::2])
-        natural, restored = [clean[k] for k in first], [degraded[k] for k in second]
+        photos = photos_of(args.content or args.dataset, args.part)
+        copies = len(clean) // len(photos)  # which lie side by side; one of them is taken
+        wanted = (options.images, 1 if options.paired else 2, 0 if judges else MOST_JUDGES, options.first)
+        held, (first, *second) = deal(photos, *wanted)
+        judges = judges or [(clean[k * copies], degraded[k * copies]) for k in held]
+        natural = [clean[k * copies] for k in first]
+        restored = [degraded[k * copies] for k in (second[0] if second else first)]
     elif options.paired:
         raise NopairsError(
             "dot: paired statistics need pairs; name a degradation as the transport's `statistics:`"
         )
     else:
-        natural, restored = (
-            some_tiles(args.dataset / role, options.images) for role in ("clean", "degraded")
-        )
+        natural, restored = (read_some(args.dataset, role, options) for role in ("clean", "degraded"))
     if args.natural:
-        natural = some_tiles(args.natural / "clean", options.images)
+        natural = read_some(args.natural, "clean", options)
     return natural, restored, judges
 
 
-def some_tiles(folder: Path, count: int) -> Images:
-    paths = sorted(folder.glob("*.png"))
-    if not paths:
-        raise NopairsError(f"{folder}: no tiles to take statistics from; run the preprocessing step")
-    return [read_rgb(paths[k]) for k in spread(len(paths), count)]
-
-
-def spread(count: int, wanted: int) -> list[int]:
-    """Return `wanted` of `count` places, evenly spread; all of them where they are fewer."""
-    return np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(int)).tolist()
+def read_some(dataset: Path, role: str, options: DotOptions) -> Images:
+    paths = sorted((dataset / role).glob("*.png"))
+    _, (chosen,) = deal(photos_of(dataset, role), options.images, 1, first=options.first)
+    return [read_rgb(paths[k]) for k in chosen]
 
 
 if __name__ == "__main__":
@@ -116,6 +106,14 @@ if __name__ == "__main__":
     parser.add_argument("--restorer", type=Path, required=True, help="folder of the restorer's model")
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
     parser.add_argument("--pairs", type=Path, help="pairs of a degradation that the statistics come from")
+    parser.add_argument(
+        "--content", type=Path, help="folder of the dataset that the pairs are of (default: the dataset's)"
+    )
+    parser.add_argument(
+        "--part",
+        default="clean",
+        help="folder in it of the tiles that the pairs are of: clean, degraded or pairs/clean (default: clean)",
+    )
     parser.add_argument(
         "--natural", type=Path, help="folder of another dataset, whose clean images are the aim"
     )

@@ -1,4 +1,4 @@
-"""Measure a method's restored test images: images.csv a row an image, set.csv a row a set-wide measure."""
+"""Measure a method's restored test images: images.csv a row an image, set.csv a row a set-wide measure, draws.csv a row a resampling."""
 
 import argparse
 import sys
@@ -12,7 +12,7 @@ from nopairs.metrics.names import METRICS, USUAL
 
 def main(args: argparse.Namespace) -> None:
     withheld = {"withheld": args.withheld} if args.withheld else {}
-    images, whole_set = measure(
+    images, whole_set, draws = measure(
         args.dataset_dir,
         args.index,
         args.restored,
@@ -22,7 +22,7 @@ def main(args: argparse.Namespace) -> None:
         **withheld,
         border=args.border,
     )
-    for frame, path in ((images, args.out_images), (whole_set, args.out_set)):
+    for frame, path in ((images, args.out_images), (whole_set, args.out_set), (draws, args.out_draws)):
         with atomic_file(path) as temporary:
             frame.to_csv(temporary, index=False)
 
@@ -43,6 +43,12 @@ if __name__ == "__main__":
         "--out-images", type=Path, required=True, help="CSV: image, scene and a column a measure"
     )
     parser.add_argument("--out-set", type=Path, required=True, help="CSV: metric, value, std, n, note")
+    parser.add_argument(
+        "--out-draws",
+        type=Path,
+        required=True,
+        help="CSV: draw and a column a set-wide measure, when scenes are resampled",
+    )
     parser.add_argument(
         "--metrics", nargs="+", choices=METRICS, default=USUAL, help=f"default: {' '.join(USUAL)}"
     )

@@ -182,6 +182,13 @@ def samples_from_clean(degradation: dict[str, Any]) -> bool:
     return degradation.get("sampling", {}).get("mode") != "method2"
 
 
+def part_of(degradation: dict[str, Any]) -> str:
+    """The folder of a dataset, below its own, that holds the tiles which a degradation's pairs are of."""
+    if degradation["kind"] == "real_pairs":
+        return "pairs/clean"
+    return "clean" if samples_from_clean(degradation) else "degraded"
+
+
 def folder_listing(dataset: dict[str, Any]) -> list[tuple[str, int, int]]:
     """Return path, size and modification time (ns) of every image in a user's folders; none for a dataset that is fetched.
 
@@ -278,7 +285,7 @@ def _check_names(config: dict[str, Any]) -> None:
 
 
 def _check_transport(config: dict[str, Any], name: str) -> None:
-    """Check a transport's entry, and fill in the grid of its alphas."""
+    """Check a transport's entry, and fill in the grid of its alphas. Its datasets' roles are checked with the methods."""
     entry = config["transports"][name]
     try:
         for key in ("kind", "autoencoder"):
@@ -292,6 +299,7 @@ def _check_transport(config: dict[str, Any], name: str) -> None:
         ("autoencoder", config["autoencoders"]),
         ("statistics", config["degradations"]),
         ("natural", config["datasets"]),
+        ("content", config["datasets"]),
     ):
         if key in entry and entry[key] not in known:
             raise NopairsError(
@@ -356,6 +364,7 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             f"config: datasets: {name}: source {entry.name!r} is weights of networks, no photos"
         )
     _check_dataset_keys(name, settings, entry)
+    entry = entry.for_training() if "role" in settings else entry
     tile = settings.get("tile", entry.defaults.get("tile", 256))
     resolved = {**settings, "tile": tile, "upscale": entry.upscale, "catalogue": entries.digest(entry.name)}
     if entry.name == entries.FOLDER:
@@ -394,7 +403,7 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _only_clean(entry: entries.Entry) -> bool:
-    """Whether test images are clean ones, which an operator may observe."""
+    """Whether test images are clean ones, which an operator may observe, or others learn from."""
     return entry.sides("test") == {"clean"}
 
 
@@ -420,7 +429,7 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
         "pairs": ("pairs_from",) if set(entries.TRAINING_SCENES) <= set(entry.split) else (),
         "camera": ("camera",) if entry.camera else (),
         "own": ("folder",) if entry.own else (),
-        "clean": ("operator", "border", "recipe") if _only_clean(entry) else (),
+        "clean": ("operator", "border", "recipe", "role") if _only_clean(entry) else (),
     }
     keys = [key for group in known.values() for key in group]
     for key in settings:
@@ -578,13 +587,22 @@ def statistics_of(config: dict[str, Any], method: Method) -> str | None:
 
 
 def _can_transport(config: dict[str, Any], dataset: str, method: Method) -> bool:
-    """Whether a dataset has the images that a transport and its autoencoder learn from, and those to choose an alpha on."""
+    """Whether a dataset has the images that a transport and its autoencoder learn from, and those to choose an alpha on.
+
+    Raises:
+        NopairsError: the transport's own `content` does not say how it is degraded.
+    """
     transport = config["transports"][str(method.transport)]
     needed = training_roles("autoencoder", config["autoencoders"][transport["autoencoder"]])
-    pairs = statistics_of(config, method)
+    pairs, content = statistics_of(config, method), transport.get("content", dataset)
+    if pairs is None and content != dataset:
+        raise NopairsError(
+            f"method {method.name!r}: content {content!r} has no degraded images of its own; name a degradation as the transport's"
+            " `statistics:`"
+        )
     if pairs is None:
         needed = (*needed, "clean", "degraded")
-    elif not _can_sample(config, dataset, config["degradations"][pairs]):
+    elif not _can_sample(config, content, config["degradations"][pairs]):
         return False
     can_choose = pairs is not None or has_role(config, dataset, "val")
     return all(has_role(config, dataset, role) for role in needed) and (

@@ -219,6 +219,8 @@ def test_a_new_dataset_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert collect(settings, store) == found
         assert {path: Path(path).stat().st_mtime_ns for path in times} == times  # not unpacked again
         assert len(server.requests) == 1
+        learned = collect({**settings, "role": "clean"}, store)
+        assert {(photo.role, photo.side) for photo in learned} == {("clean", "clean")}
         (tmp_path / "data.lock").unlink()
         (tmp_path / "data/mine/pairs.zip").write_bytes(archive("c_clean", "c_noisy"))
         assert named(collect(settings, store), "test", "clean") == {"c"}

@@ -299,6 +299,8 @@ def test_impossible_transported_methods(method: str, message: str) -> None:
         ({"base": "dot", "autoencoder": "taef"}, "did you mean 'taef2'"),
         ({"base": "dot", "statistics": "ludva"}, "did you mean 'ludvae'"),
         ({"base": "dot", "natural": "photo"}, "did you mean 'photos'"),
+        ({"base": "dot", "content": "photo"}, "did you mean 'photos'"),
+        ({"base": "dot", "options": {"first": -1}}, "first -1 not negative"),
         ({"base": "dot", "alphas": [3]}, "3 is greater than the maximum of 1.5"),
     ],
 )
@@ -325,6 +327,23 @@ def test_a_dataset_without_what_a_transport_learns_from_goes_without_it(tmp_path
     assert kept == ["nlm+dot", "ludvae+dncnn+dot@psnr", "embedded"]  # nlm has no pairs to choose an alpha on
     test_only = {"datasets": {"cc": {"source": "cc15"}}, "table": {"dataset": "cc"}}
     assert transport_table("input", "input+dot", "embedded", "taef2", **test_only) == ["input", "taef2"]
+
+
+def test_statistics_of_other_content_are_degraded_by_name() -> None:
+    datasets = {"others": {"source": "set14", "role": "clean", "tile": 128}}
+    transports = {"elsewhere": {"base": "dot", "content": "others"}}
+    given: dict[str, Any] = {"datasets": datasets, "transports": transports}
+    method = "awgn+dncnn+elsewhere@psnr"
+    assert resolve(copy.deepcopy(given))["datasets"]["others"]["roles"] == ["clean"]
+    assert transport_table(method, **copy.deepcopy(given)) == [method]
+    with pytest.raises(NopairsError, match="content 'others' has no degraded images of its own"):
+        transport_table("nlm+elsewhere", **copy.deepcopy(given))
+    # What needs more than clean images cannot be had there.
+    assert transport_table("ludvae+dncnn+elsewhere", **copy.deepcopy(given)) == []
+    with pytest.raises(NopairsError, match="`role:` does not belong to source 'train400'"):
+        resolve({"datasets": {"x": {"source": "train400", "role": "clean"}}})
+    with pytest.raises(NopairsError, match=r"datasets\.x\.role: 'clean' was expected"):
+        resolve({"datasets": {"x": {"source": "set14", "role": "test"}}})
 
 
 def test_a_prior_needs_an_operator_and_a_restorer_none() -> None:

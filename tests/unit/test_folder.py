@@ -52,6 +52,8 @@ def test_a_transport_is_fitted_on_them(folders: Path) -> None:
     save_model(folders / "autoencoder", "autoencoder", "embedded", SMALL, weights, {})
     tiles = np.stack(write(folders / "data/clean", 4, 3))
     save_pairs(folders / "pairs", tiles, tiles)
+    index = "\n".join(["path,photo", *(f"clean/{k}.png,{k}" for k in range(4))])
+    (folders / "data/index.csv").write_text(index)
     entry = {"kind": "dot", "autoencoder": "embedded", "options": {"patch": 1, "images": 2}, "alphas": [0, 1]}
     arguments = ["--entry", json.dumps(entry), "--autoencoder", folders / "autoencoder", "--seed", "0"]
     arguments += [

@@ -43,6 +43,7 @@ def measure(dataset: Path, *options: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     out = dataset.parent / "out"
     arguments = ["--restored", dataset.parent / "restored", "--index", dataset / "index.csv"]
     arguments += ["--dataset-dir", dataset, "--out-images", out / "images.csv", "--out-set", out / "set.csv"]
+    arguments += ["--out-draws", out / "draws.csv"]
     assert run_script("measure", *arguments, *options) == 0
     return pd.read_csv(out / "images.csv", index_col="image"), pd.read_csv(
         out / "set.csv", index_col="metric"
@@ -66,6 +67,20 @@ def test_with_truth(dataset: Path) -> None:
     assert whole_set.value["swd"] > 0 and whole_set["n"]["swd"] == 2 and np.isnan(whole_set.value["lpips"])
     assert perceptual.weight_file().name in whole_set.note["lpips"]
     assert "patches of 32 pixels" in whole_set.note["niqe"]
+
+
+def test_resampled_sets_of_two_methods_are_paired(dataset: Path) -> None:
+    """Both are resampled alike, so that a method's distances differ by nothing from its own, and together with another's."""
+    options = ("--metrics", "swd", "pwd")
+    _, whole_set = measure(dataset, *options)
+    draws = pd.read_csv(dataset.parent / "out/draws.csv", index_col="draw")
+    assert draws.columns.tolist() == ["swd", "pwd"] and len(draws) == 200
+    assert draws.std(ddof=0).to_numpy() == pytest.approx(whole_set["std"].to_numpy(), rel=0.01)
+    for path in sorted((dataset.parent / "restored").glob("*.png")):
+        write_image(path, np.clip(read_rgb(path).astype(int) + 3, 0, 255).astype(np.uint8))
+    measure(dataset, *options)
+    other = pd.read_csv(dataset.parent / "out/draws.csv", index_col="draw")
+    assert np.corrcoef(draws.swd, other.swd)[0, 1] > 0.99
 
 
 def test_without_truth(dataset: Path) -> None:

@@ -111,6 +111,27 @@ def test_set_wide_measures_have_no_interval(metrics: Path) -> None:
     assert row.difference == 18.5 - 20 and np.isnan([row.ci_low, row.difference_low]).all()
 
 
+def test_set_wide_measures_that_were_resampled_have_an_interval(
+    metrics: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    common = rng.normal(0, 5, 100)  # both methods' sets rise and fall with the scenes that are drawn
+    for method, (level, seeds) in METHODS.items():
+        for seed in seeds:
+            swd = 50 - level - seed + common + rng.normal(0, 0.1, len(common))
+            draws = pd.DataFrame({"draw": range(len(common)), "swd": swd})
+            draws.to_csv(metrics / method / f"seed{seed}" / "draws.csv", index=False)
+    row = cell(make_table(metrics, methods=["bm3d", "awgn+dncnn", "input"]), "input", "swd")
+    assert row.difference == 24 - 20 and row.difference_low < 4 < row.difference_high
+    assert row.difference_high - row.difference_low < 1.5
+    # Two trainings differ by 1, which the interval must hold.
+    ours = cell(make_table(metrics), "ludvae+dncnn", "swd")
+    assert ours.difference_low < -2 and ours.difference_high > -1
+    arguments = ["--metrics-dir", metrics, "--metric", "swd", "--seeds", 0, 1, "--pairs", "input:bm3d"]
+    assert run_script("compare", *arguments) == 0
+    assert "| 24.00, 20.00 | +4.00 |" in capsys.readouterr().out
+
+
 def test_several_datasets_make_one_table(metrics: Path) -> None:
     """Their images are taken together, also where two have one name; measures of a set are averaged."""
     other = metrics.with_name("other")

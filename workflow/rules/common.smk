@@ -396,7 +396,13 @@ def statistics_pairs(wildcards):
     degradation = settings.statistics_of(CONFIG, chain_of(wildcards))
     if degradation is None:
         return []
-    return f"results/pairs/{wildcards.dataset}/{degradation}/seed{wildcards.seed}/degraded.npy"
+    return f"results/pairs/{content_of(wildcards)}/{degradation}/seed{wildcards.seed}/degraded.npy"
+
+
+def content_of(wildcards):
+    """The dataset whose images a transport's statistics come from."""
+    transport = TRANSPORTS[chain_of(wildcards).transport]
+    return transport.get("content", wildcards.dataset)
 
 
 def natural_dataset(wildcards):
@@ -406,10 +412,17 @@ def natural_dataset(wildcards):
 
 
 def statistics_arguments(wildcards, input):
-    words = ["--pairs", str(Path(input.pairs).parent)] if input.pairs else []
-    return words + (
-        ["--natural", str(Path(input.natural).parent)] if input.natural else []
-    )
+    words = []
+    if input.pairs:
+        degradation = DEGRADATIONS[
+            settings.statistics_of(CONFIG, chain_of(wildcards))
+        ]
+        content = content_of(wildcards)
+        words += ["--pairs", Path(input.pairs).parent]
+        words += ["--content", f"results/data/{content}"]
+        words += ["--part", settings.part_of(degradation)]
+    words += ["--natural", Path(input.natural).parent] if input.natural else []
+    return list(map(str, words))
 
 
 def transport_code(script):
@@ -509,7 +522,7 @@ def table_metrics(wildcards):
         dataset=table["datasets"],
         method=table["methods"],
         seed=SEEDS,
-        file=["images", "set"],
+        file=["images", "set", "draws"],
     )
 
 

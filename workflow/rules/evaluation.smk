@@ -32,6 +32,7 @@ rule measure:
     output:
         images="results/metrics/{dataset}/{method}/seed{seed}/images.csv",
         set="results/metrics/{dataset}/{method}/seed{seed}/set.csv",
+        draws="results/metrics/{dataset}/{method}/seed{seed}/draws.csv",
     log:
         "results/logs/measure/{dataset}/{method}/seed{seed}.log",
     benchmark:
@@ -50,7 +51,7 @@ rule measure:
     shell:
         "{params.python}/measure.py --restored {input.restored} --index {input.index}"
         " --dataset-dir results/data/{wildcards.dataset} {params.arguments:q}"
-        " --out-images {output.images} --out-set {output.set} 2>&1 | tee {log}"
+        " --out-images {output.images} --out-set {output.set} --out-draws {output.draws} 2>&1 | tee {log}"
 
 
 # What a benchmark scores that keeps the truth of its images.

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,13 @@ class Entry:
 
     def _dealt_sides(self) -> set[str]:
         return {rule.side for rule in self.images if "split" in rule.roles}
+
+    def for_training(self) -> Entry:
+        """The entry with its clean test images in the role `clean`: to learn from, where other photos are tested."""
+        return replace(
+            self,
+            images=tuple(replace(rule, roles=("clean",)) for rule in self.images if rule.side == "clean"),
+        )
 
     def paired(self) -> list[str]:
         """Roles in which the dataset has both clean and degraded images."""

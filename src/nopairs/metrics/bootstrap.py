@@ -3,7 +3,8 @@ several.
 
 Crops of one scene are not independent, and neither are two images restored by one trained network: so whole
 scenes and whole seeds are resampled with replacement (Davison and Hinkley, 1997, section 3.8), and percentile
-intervals are taken.
+intervals are taken. Distances of whole sets are measured again on the resampled images; the draws are kept, so that any two
+methods can be compared.
 """
 
 from __future__ import annotations
@@ -73,6 +74,41 @@ def difference_interval(
         rival_sums, sizes, scene_counts, rng
     )
     return _interval(float(values.mean() - rival.mean()), means, len(sizes))
+
+
+def image_counts(scenes: Sequence[str], draws: int, seed: int = 0) -> np.ndarray:
+    """How often each image is taken when whole scenes are resampled, (draws, images).
+
+    Equal scenes and seeds give equal counts, whatever is measured: distances of two methods' sets, resampled so, are paired.
+    """
+    names, index = np.unique(np.asarray(scenes), return_inverse=True)
+    return _resample(len(names), draws, np.random.default_rng(seed))[:, index]
+
+
+def resampled_difference(
+    difference: float, values: np.ndarray, rival: np.ndarray, scenes: int, seed: int = 0
+) -> Interval:
+    """The interval of a difference between two sets' distances, from those of the resampled sets.
+
+    Args:
+        difference: between the distances of the whole sets.
+        values: (seeds, draws), distances of one method's set when its images are resampled by `image_counts`.
+        rival: (seeds of the rival, draws), the same of the other's, resampled alike. Seeds are resampled apart, as above.
+        scenes: how many scenes were resampled.
+        seed: of the resampling of seeds.
+
+    Raises:
+        NopairsError: they were not resampled equally often.
+    """
+    if values.shape[1] != rival.shape[1]:
+        raise NopairsError(
+            f"bootstrap: {values.shape[1]} and {rival.shape[1]} resamplings of two sets; measure both again"
+        )
+    rng = np.random.default_rng(seed)
+    of_each = [
+        (side * (_resample(len(side), side.shape[1], rng) / len(side)).T).sum(0) for side in (values, rival)
+    ]
+    return _interval(difference, of_each[0] - of_each[1], scenes)
 
 
 def _scene_sums(values: np.ndarray, scenes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

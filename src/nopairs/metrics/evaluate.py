@@ -1,4 +1,4 @@
-"""All measures of one method on one dataset's test images, as two tables."""
+"""All measures of one method on one dataset's test images, as three tables."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def measure(
     seed: int,
     withheld: str = "the test images have no clean versions",
     border: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Measure restored test images.
 
     Args:
@@ -55,8 +55,9 @@ def measure(
         border: pixels at each edge of the images that are left out of every measure.
 
     Returns:
-        A row an image (image, scene, and a column for each measure that could be had), and a row for each
-        set-wide measure or each measure that could not be had (metric, value, std, n, note).
+        A row an image (image, scene, and a column for each measure that could be had), a row for each
+        set-wide measure or each measure that could not be had (metric, value, std, n, note), and a row for each resampling of the
+        scenes (draw, and a column for each set-wide measure that has such).
 
     Raises:
         NopairsError: an image is missing or has another size than its truth, or the model is missing.
@@ -72,10 +73,12 @@ def measure(
     rows: list[dict[str, object]] = [{"metric": metric, "note": note} for metric, note in notes.items()]
     if model is not None:
         rows += _niqe_notes(images, model)
+    draws: dict[str, list[float]] = {}
     if set(metrics) & {"swd", "pwd", *inception.NAMES}:
-        rows += _measure_sets(metrics, tests, table, dataset, seed, border)
+        of_sets, draws = _measure_sets(metrics, tests, table, dataset, seed, border)
+        rows += of_sets
     whole_set = pd.DataFrame(rows, columns=["metric", "value", "std", "n", "note"])
-    return images, whole_set.astype({"n": "Int64"})
+    return images, whole_set.astype({"n": "Int64"}), pd.DataFrame(draws).rename_axis("draw").reset_index()
 
 
 def _test_images(table: pd.DataFrame, dataset: Path, restored: Path) -> list[Restoration]:
@@ -161,8 +164,11 @@ def _measure_sets(
     dataset: Path,
     seed: int,
     border: int,
-) -> list[dict[str, object]]:
-    """Compare the restored images as a set with the clean test images, or for want of them with clean training tiles."""
+) -> tuple[list[dict[str, object]], dict[str, list[float]]]:
+    """Compare the restored images as a set with the clean test images, or for want of them with clean training tiles.
+
+    Returns rows of set.csv, and the distances of the resampled sets.
+    """
     wanted = [metric for metric in ("swd", "pwd", *inception.NAMES) if metric in metrics]
     has_truth = all(test.clean for test in tests)
     if has_truth:
@@ -171,7 +177,7 @@ def _measure_sets(
         paths = [dataset / path for path in table.path[table.role == "clean"]]
         if not paths:
             note = "not available: the dataset has no clean images"
-            return [{"metric": metric, "note": note} for metric in wanted]
+            return [{"metric": metric, "note": note} for metric in wanted], {}
         references = [paths[i] for i in _evenly(len(paths), MOST_REFERENCE_TILES)]
     clean = [_read(path, border if has_truth else 0) for path in references]
     restored = [_read(test.restored, border) for test in tests]
@@ -181,17 +187,20 @@ def _measure_sets(
         else f"against {len(references)} clean training tiles of other scenes, for want of clean test images"
     )
     rows: list[dict[str, object]] = []
+    draws: dict[str, list[float]] = {}
+    scenes = [test.scene for test in tests]
     for metric in ("swd", "pwd"):
         if metric in wanted:
             distance = (
-                sliced_wasserstein(clean, restored, paired=has_truth, seed=seed)
+                sliced_wasserstein(clean, restored, paired=has_truth, seed=seed, scenes=scenes)
                 if metric == "swd"
-                else patch_wasserstein(clean, restored, seed)
+                else patch_wasserstein(clean, restored, seed, scenes=scenes)
             )
             one = {"metric": metric, "value": distance.value, "std": distance.std}
             rows.append({**one, "n": len(restored), "note": note})
+            draws |= {metric: distance.draws} if distance.draws else {}
     judged = [metric for metric in wanted if metric in inception.NAMES]
-    return rows + (_measure_inception(judged, clean, restored, note) if judged else [])
+    return rows + (_measure_inception(judged, clean, restored, note) if judged else []), draws
 
 
 def _measure_inception(

@@ -7,17 +7,18 @@ transport lowers; but here it is taken of pixels, and there of an autoencoder's 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from nopairs.errors import NopairsError
+from nopairs.metrics.bootstrap import image_counts
 from nopairs.metrics.gaussian import Moments, gelbrich
 
 PATCH = 6
 DIMENSION = 3 * PATCH**2
-DRAWS = 50
+DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -25,18 +26,25 @@ class PatchWasserstein:
     """A distance, root mean square per value of a patch in units of 1/255, and its standard error.
 
     std: standard deviation of `value` when images are resampled; nan for a single image.
+    draws: of `value` when images are resampled; none for a single image.
     """
 
     value: float
     std: float
+    draws: list[float] = field(default_factory=list, repr=False)
 
 
 def patch_wasserstein(
-    reference: Sequence[np.ndarray], images: Sequence[np.ndarray], seed: int = 0, draws: int = DRAWS
+    reference: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
+    seed: int = 0,
+    draws: int = DRAWS,
+    scenes: Sequence[str] | None = None,
 ) -> PatchWasserstein:
     """Compare the 6x6 RGB patches of two sets of uint8 images (H, W, 3) of any sizes, every second row and column.
 
-    Where both sets have as many images, they are resampled together, as versions of the same scenes, `draws` times.
+    Where both sets have as many images, they are resampled together, as versions of the same scenes, `draws` times; `scenes` are
+    those of `images`, each image's own if None.
 
     Raises:
         NopairsError: an image is smaller than a patch, or a set is empty.
@@ -47,13 +55,20 @@ def patch_wasserstein(
     value = _distance(*(_merged(one) for one in sets))
     if len(images) < 2 or draws < 2:
         return PatchWasserstein(value, float("nan"))
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(draws):
-        drawn = rng.integers(len(images), size=len(images))
-        other = drawn if len(reference) == len(images) else rng.integers(len(reference), size=len(reference))
-        values.append(_distance(_merged([sets[0][i] for i in other]), _merged([sets[1][i] for i in drawn])))
-    return PatchWasserstein(value, float(np.std(values)))
+    counts = image_counts(scenes or list(map(str, range(len(images)))), draws, seed)
+    others = counts
+    if len(reference) != len(images):
+        others = image_counts(list(map(str, range(len(reference)))), draws, seed + 1)
+    values = [
+        _distance(*(_merged(_repeated(one, taken)) for one, taken in zip(sets, drawn, strict=True)))
+        for drawn in zip(others, counts, strict=True)
+    ]
+    return PatchWasserstein(value, float(np.std(values)), values)
+
+
+def _repeated(parts: Sequence[Moments], counts: np.ndarray) -> list[Moments]:
+    """Each part as often as it counts."""
+    return [part for part, count in zip(parts, counts, strict=True) for _ in range(count)]
 
 
 def _moments(image: np.ndarray) -> Moments:

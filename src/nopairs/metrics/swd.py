@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from scipy.ndimage import correlate1d
 
 from nopairs.errors import NopairsError
+from nopairs.metrics.bootstrap import image_counts
 
 PATCH = 7
 COARSEST_SIDE = 16
 MOST_PATCHES_PER_IMAGE, PATCHES_PER_SET = 512, 2**14
 PROJECTIONS = 256
+DRAWS = 200
 BOOTSTRAP_PROJECTIONS = (
     32  # the distances along different directions rise and fall together from draw to draw
 )
@@ -34,11 +36,13 @@ class SlicedWasserstein:
         value: mean over pyramid levels.
         std: standard deviation of `value` when images are resampled; nan for a single image.
         levels: the distance of each level, finest first.
+        draws: of `value` when images are resampled.
     """
 
     value: float
     std: float
     levels: list[float]
+    draws: list[float] = field(repr=False)
 
 
 def sliced_wasserstein(
@@ -46,7 +50,8 @@ def sliced_wasserstein(
     images: Sequence[np.ndarray],
     paired: bool,
     seed: int = 0,
-    draws: int = 100,
+    draws: int = DRAWS,
+    scenes: Sequence[str] | None = None,
 ) -> SlicedWasserstein:
     """Compare two sets of images of any sizes.
 
@@ -60,6 +65,7 @@ def sliced_wasserstein(
         paired: `images[i]` is a version of `reference[i]`; the bootstrap then resamples both together.
         seed: of patch positions, directions and bootstrap.
         draws: bootstrap resamplings of the images. Normalisation stays that of the whole sets.
+        scenes: of `images`, which are resampled together; each image by itself if None.
 
     Raises:
         NopairsError: a set is empty, an image too small, or paired sets differ in size.
@@ -71,9 +77,9 @@ def sliced_wasserstein(
             f"swd: {len(images)} images against {len(reference)} of the reference; pairs need equal numbers"
         )
     levels = _level_count(min(min(image.shape[:2]) for image in (*reference, *images)))
-    rng = np.random.default_rng(seed)
-    weights_a = _image_weights(len(reference), draws, rng)
-    weights_b = weights_a if paired else _image_weights(len(images), draws, rng)
+    weights_b = _weights(image_counts(scenes or list(map(str, range(len(images)))), draws, seed))
+    others = list(map(str, range(len(reference))))
+    weights_a = weights_b if paired else _weights(image_counts(others, draws, seed + 1))
     sets = [_descriptors(side, levels, seed) for side in (reference, images)]
     both = [_level_distances(a, b, weights_a, weights_b, seed) for a, b in zip(*sets, strict=True)]
     levels_mean = [value for value, _ in both]
@@ -82,6 +88,7 @@ def sliced_wasserstein(
         value=float(np.mean(levels_mean)),
         std=float(resampled.std()) if len(images) > 1 else math.nan,
         levels=levels_mean,
+        draws=resampled.tolist(),
     )
 
 
@@ -93,10 +100,10 @@ def _level_count(side: int) -> int:
     return int(math.log2(side / COARSEST_SIDE)) + 1
 
 
-def _image_weights(images: int, draws: int, rng: np.random.Generator) -> torch.Tensor:
-    """Weights (1 + draws, images): first the plain mean, then bootstrap resamplings; each row sums to one."""
-    counts = rng.multinomial(images, np.full(images, 1 / images), size=draws)
-    return torch.from_numpy(np.vstack([np.ones(images), counts]) / images).float()
+def _weights(counts: np.ndarray) -> torch.Tensor:
+    """Weights (1 + draws, images): first the plain mean, then resamplings (draws, images); each row sums to one."""
+    rows = np.vstack([np.ones(counts.shape[1]), counts])
+    return torch.from_numpy(rows / rows.sum(1, keepdims=True)).float()
 
 
 def laplacian_pyramid(image: np.ndarray, levels: int) -> list[np.ndarray]:
@@ -174,6 +181,7 @@ def _wasserstein(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     Returns:
         (draws,)
     """
-    values, order = values.sort(0)
-    gaps = values.diff(dim=0)
-    return torch.stack([(row[order].cumsum(0)[:-1].abs_() * gaps).sum() for row in weights])
+    # Along rows, whose memory is contiguous: several times as fast as along columns.
+    values, order = values.T.contiguous().sort(1)
+    gaps = values.diff(dim=1)
+    return torch.stack([(row[order].cumsum(1)[:, :-1].abs_() * gaps).sum() for row in weights])

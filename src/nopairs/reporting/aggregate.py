@@ -11,7 +11,13 @@ import numpy as np
 import pandas as pd
 
 from nopairs.errors import NopairsError
-from nopairs.metrics.bootstrap import FEWEST_SCENES, Interval, difference_interval, mean_interval
+from nopairs.metrics.bootstrap import (
+    FEWEST_SCENES,
+    Interval,
+    difference_interval,
+    mean_interval,
+    resampled_difference,
+)
 from nopairs.reporting import style
 
 COLUMNS = [
@@ -27,10 +33,12 @@ class Measured:
     Attributes:
         images: per seed, its images.csv, indexed by image.
         sets: per seed, its set.csv, indexed by metric.
+        draws: per seed, its draws.csv, indexed by draw; empty where there is none.
     """
 
     images: Mapping[int, pd.DataFrame]
     sets: Mapping[int, pd.DataFrame]
+    draws: Mapping[int, pd.DataFrame]
 
     def per_image(self, metric: str) -> pd.DataFrame | None:
         """Return values (a row a seed, a column an image), of the images with a finite one for every seed."""
@@ -45,6 +53,12 @@ class Measured:
         rows = [frame.loc[metric] for frame in self.sets.values() if metric in frame.index]
         found = pd.DataFrame([row for row in rows if np.isfinite(row["value"])])
         return None if found.empty else found
+
+    def resampled(self, metric: str) -> np.ndarray | None:
+        """Return the distances `metric` of the resampled sets, (seeds, draws); None where there are none."""
+        if not all(metric in frame for frame in self.draws.values()):
+            return None
+        return np.array([frame[metric] for frame in self.draws.values()])
 
     def note(self, metric: str) -> str:
         """Return the first seed's remark on `metric`, empty if there is none."""
@@ -70,9 +84,9 @@ def read_measured(metrics_dirs: Sequence[Path], method: str, seeds: Sequence[int
             raise NopairsError(
                 f"{metrics_dir / method}: no images.csv for some of the seeds {list(seeds)}; run measure.py first"
             )
+    folders_of = {seed: [found[one][seed] for one in metrics_dirs] for seed in found[metrics_dirs[0]]}
     return Measured(
-        {seed: _images([found[one][seed] for one in metrics_dirs]) for seed in found[metrics_dirs[0]]},
-        {seed: _sets([found[one][seed] for one in metrics_dirs]) for seed in found[metrics_dirs[0]]},
+        *({seed: read(folders) for seed, folders in folders_of.items()} for read in (_images, _sets, _draws))
     )
 
 
@@ -88,6 +102,15 @@ def _sets(folders: Sequence[Path]) -> pd.DataFrame:
         return frames[0]
     numbers = pd.concat([frame.drop(columns="note") for frame in frames]).groupby(level=0, sort=False)
     return numbers.mean(skipna=False).assign(n=numbers["n"].sum(), note=frames[0]["note"])
+
+
+def _draws(folders: Sequence[Path]) -> pd.DataFrame:
+    """The mean over datasets, whose scenes are resampled apart but for equal seeds."""
+    paths = [folder / "draws.csv" for folder in folders]
+    if not all(path.is_file() for path in paths):
+        return pd.DataFrame()
+    frames = [_read(path, "draw", []) for path in paths]
+    return frames[0] if len(frames) == 1 else pd.concat(frames).groupby(level=0, sort=False).mean()
 
 
 def _read(path: Path, index: str, text: Sequence[str]) -> pd.DataFrame:
@@ -200,10 +223,10 @@ class Comparison:
 
 
 def compare(measured: Measured, other: Measured, metric: str) -> Comparison | None:
-    """Compare two methods by a metric of images; None where no image has it of both."""
+    """Compare two methods by a metric of images, or of whole sets that were resampled alike; None where it is not had of both."""
     values, others = measured.per_image(metric), other.per_image(metric)
     if values is None or others is None:
-        return None
+        return _compare_sets(measured, other, metric)
     common = values.columns.intersection(others.columns)
     if common.empty:
         return None
@@ -213,15 +236,28 @@ def compare(measured: Measured, other: Measured, metric: str) -> Comparison | No
     return Comparison(float(means[0]), float(means[1]), interval, len(common), len(set(scenes)))
 
 
+def _compare_sets(measured: Measured, other: Measured, metric: str) -> Comparison | None:
+    """Compare two methods by a metric of whole sets that were resampled alike."""
+    whole, other_whole = measured.set_wide(metric), other.set_wide(metric)
+    draws, other_draws = measured.resampled(metric), other.resampled(metric)
+    if whole is None or other_whole is None or draws is None or other_draws is None:
+        return None
+    images, others = (next(iter(one.images.values())) for one in (measured, other))
+    if images.index.tolist() != others.index.tolist():
+        return None
+    mean, other_mean = float(whole["value"].mean()), float(other_whole["value"].mean())
+    scenes = images.scene.nunique()
+    interval = resampled_difference(mean - other_mean, draws, other_draws, scenes)
+    return Comparison(mean, other_mean, interval, len(images), scenes)
+
+
 def _scenes(measured: Measured, values: pd.DataFrame) -> list[str]:
     return next(iter(measured.images.values())).scene[values.columns].tolist()
 
 
 def _difference(measured: Measured, rival: Measured, metric: str) -> dict[str, float]:
-    """Difference from the rival: with its interval over common images, without one for set-wide measures."""
-    if measured.per_image(metric) is not None and rival.per_image(metric) is not None:
-        if (found := compare(measured, rival, metric)) is None:
-            return {}
+    """Difference from the rival, with its interval over common images; without one where a set was not resampled."""
+    if found := compare(measured, rival, metric):
         interval = found.difference
         return {"difference": interval.mean, "difference_low": interval.low, "difference_high": interval.high}
     whole_set, other_set = measured.set_wide(metric), rival.set_wide(metric)

@@ -34,7 +34,9 @@ class DotOptions:
     """What is fitted.
 
     patch: side of a patch of latents; 3 in the paper.
-    images: how many images of each side, natural and restored, the statistics are taken from; 10 in the paper.
+    images: how many images of each side, natural and restored, the statistics are taken from; 10 in the paper. Whole photos, or
+        where a dataset has too few of them, tiles.
+    first: places by which they are shifted in their list, to take others of them; for the ablation.
     paired: whether both sides come from the same photos (better PSNR, worse perception, says the paper).
     scale: by how much those images are made smaller first, for the ablation on resolution; 1 leaves them.
     times: how often the map is applied, each time with its own pass through the autoencoder; for the ablation.
@@ -45,6 +47,7 @@ class DotOptions:
 
     patch: int = 3
     images: int = 10
+    first: int = 0
     paired: bool = False
     scale: float = 1.0
     times: int = 1
@@ -53,9 +56,10 @@ class DotOptions:
     channels: int = 0
 
     def __post_init__(self) -> None:
-        if self.patch < 1 or self.images < 1 or self.times < 1:
+        if self.patch < 1 or self.images < 1 or self.times < 1 or self.first < 0:
             raise NopairsError(
-                f"dot: patch {self.patch}, images {self.images} and times {self.times} must be at least 1"
+                f"dot: patch {self.patch}, images {self.images} and times {self.times} must be at least 1, and first {self.first}"
+                " not negative"
             )
         if not 0 < self.scale <= 1 or self.stability < 0:
             raise NopairsError(
