@@ -22,6 +22,7 @@ RESTORERS = {
     "mcwnnm": "nopairs.restorers.mcwnnm:MCWNNM",
     "dncnn": "nopairs.restorers.dncnn:DnCNN",
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
+    "resflow": "nopairs.restorers.resflow:ResFlow",
     "pretrained": "nopairs.restorers.pretrained:Pretrained",
     "folder": "nopairs.restorers.folder:Folder",
 }

@@ -68,7 +68,8 @@ def restore_parts(
 
     Args:
         restorer: in evaluation mode, size-preserving, with the attributes `margin` (radius of its receptive
-            field in pixels) and `multiple` (sides must be a multiple of it); tiles go to its device.
+            field in pixels) and `multiple` (sides must be a multiple of it); tiles go to its device. One with a
+            true `positioned` is also given the image's rows and columns that the tile's pixels come from.
         size: height and width of the image, from one pixel.
         read: returns the pixels where given rows and columns cross, float32 (1, C, h, w) in [0, 1].
         write: takes a part of the image, by its rows and columns, and its restored pixels, (1, C, h, w), not clipped.
@@ -82,12 +83,13 @@ def restore_parts(
     # mypy takes every attribute of a module for a Tensor or a Module.
     multiple = int(restorer.multiple)  # type: ignore[arg-type]
     margin = int(restorer.margin) if margin is None else margin  # type: ignore[arg-type]
+    positioned = bool(getattr(restorer, "positioned", False))
     rows, columns = (_spans(length, tile, margin, multiple) for length in size)
     device = next(restorer.parameters(), torch.empty(0)).device
     with torch.inference_mode():
         for done, (row, column) in enumerate(((r, c) for r in rows for c in columns), start=1):
             degraded = read(row.read, column.read).to(device)
-            restored = restorer(degraded)
+            restored = restorer(degraded, row.read, column.read) if positioned else restorer(degraded)
             if restored.shape != degraded.shape:
                 raise NopairsError(
                     f"the model makes {tuple(restored.shape)} of {tuple(degraded.shape)}; "

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nopairs.data.tiles import random_crops, read_tiles, to_tensor, to_uint8
+from nopairs.errors import NopairsError
 from nopairs.training.loop import Batch, Data
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import read_validation
@@ -88,7 +89,16 @@ class PairedData:
         val: Images,
         options: TrainingOptions,
     ) -> None:
-        """`clean` and `degraded`: uint8 (tiles, height, width, 3); `val`: (clean, degraded) images, uint8 (H, W, 3)."""
+        """`clean` and `degraded`: uint8 (tiles, height, width, 3); `val`: (clean, degraded) images, uint8 (H, W, 3).
+
+        Raises:
+            NopairsError: the two sides differ in size.
+        """
+        if clean.shape != degraded.shape:
+            sides = [f"{len(tiles)} {{}} of {tiles.shape[2]}x{tiles.shape[1]}" for tiles in (clean, degraded)]
+            raise NopairsError(
+                f"pairs: {sides[0].format('clean tiles')} pixels, but {sides[1].format('degraded ones')}; make them equal in size"
+            )
         self.clean, self.degraded, self.val = clean, degraded, val
         self.size, self.crop = options.batch, options.crop
 

@@ -125,6 +125,11 @@ def randn(shape: Sequence[int], generator: torch.Generator | None = None) -> tor
     return torch.randn((size() * shape[0], *shape[1:]), generator=generator).chunk(size())[rank()]
 
 
+def rand(count: int, device: torch.device) -> torch.Tensor:
+    """Draw `count` numbers, uniform on [0, 1): this process's share of those of the whole batch."""
+    return torch.rand(size() * count, device=device).chunk(size())[rank()]
+
+
 def randn_like(part: torch.Tensor) -> torch.Tensor:
     """Draw standard normal numbers like `part` (batch, ...): this process's share of those of the whole batch."""
     if size() == 1:
