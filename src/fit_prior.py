@@ -13,6 +13,7 @@ from nopairs.data.images import read_rgb
 from nopairs.data.tiles import read_tiles
 from nopairs.files import write_csv
 from nopairs.models import make, make_options, save_model
+from nopairs.priors import operators
 from nopairs.priors.base import Prior, planes
 from nopairs.training.loop import Data
 from nopairs.training.options import TrainingOptions
@@ -25,6 +26,7 @@ def main(args: argparse.Namespace) -> None:
     images = (
         planes(read_tiles(args.dataset / "clean")[0]) if kind.from_images else np.zeros((0, 1, 1), np.uint8)
     )
+    operator = operators.make(yaml.safe_load(args.operator)) if args.operator else None
     torch.set_num_threads(args.threads)
 
     def data(options: TrainingOptions) -> Data:
@@ -33,7 +35,8 @@ def main(args: argparse.Namespace) -> None:
             images,
             [planes(image[None]) for image in val],
             make_options(kind.Options, entry["kind"], settings),
-            options.batch,
+            options,
+            operator,
         )
 
     def prepare(prior: Prior) -> list[dict[str, float]]:
@@ -50,5 +53,8 @@ def main(args: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
+    parser.add_argument(
+        "--operator", help="of the dataset, for what learns from pairs: kind and options, as YAML or JSON"
+    )
     add_training_arguments(parser)
     sys.exit(errors.run(main, parser))

@@ -18,7 +18,8 @@ def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
     camera = Camera(**entry["camera"]) if "camera" in entry else None
     degrading = Degrading(**entry["recipe"]) if "recipe" in entry else None
-    recipe = Recipe(entry["tile"], entry["tile"] // entry["upscale"], camera, entry["seed"], degrading)
+    tiles = entry["tile"], entry["tile"] // entry["upscale"]
+    recipe = Recipe(*tiles, camera, entry["seed"], degrading, entry.get("multiple", 1))
     write_dataset(read_sources(args.sources), args.out, recipe, args.jobs)
 
 

@@ -380,12 +380,16 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             " by which clean images are larger than degraded ones"
         )
     observed = []
-    if "operator" in settings or "recipe" in settings:
+    if {"operator", "assumed", "recipe"} & set(settings):
         try:
             if "operator" in settings and "recipe" in settings:
                 raise NopairsError("has an operator and a recipe; choose one")
+            if "assumed" in settings and "operator" not in settings:
+                raise NopairsError("has an assumed operator, but no `operator:` that observes")
             if "operator" in settings:
-                operators.make(settings["operator"])
+                for key in ("operator", "assumed"):
+                    if key in settings:
+                        operators.make(settings[key])
             else:
                 make_options(Degrading, "recipe", settings["recipe"])
         except (NopairsError, TypeError) as error:
@@ -429,7 +433,9 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
         "pairs": ("pairs_from",) if set(entries.TRAINING_SCENES) <= set(entry.split) else (),
         "camera": ("camera",) if entry.camera else (),
         "own": ("folder",) if entry.own else (),
-        "clean": ("operator", "border", "recipe", "role") if _only_clean(entry) else (),
+        "clean": (
+            ("operator", "assumed", "multiple", "border", "recipe", "role") if _only_clean(entry) else ()
+        ),
     }
     keys = [key for group in known.values() for key in group]
     for key in settings:

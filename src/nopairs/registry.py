@@ -31,7 +31,12 @@ PRIORS = {
     "tv": "nopairs.priors.tv:TV",
     "epll": "nopairs.priors.epll:EPLL",
     "patchnr": "nopairs.priors.patchnr:PatchNR",
+    "patchnr_zeroshot": "nopairs.priors.zeroshot:ZeroShotPatchNR",
     "wpp": "nopairs.priors.wpp:WPP",
+    "dip": "nopairs.priors.dip:DIP",
+    "pnp": "nopairs.priors.pnp:PlugAndPlay",
+    "zssr": "nopairs.priors.zeroshot:ZSSR",
+    "supervised": "nopairs.priors.supervised:Supervised",
 }
 OPERATORS = {
     "identity": "nopairs.priors.operators:Identity",

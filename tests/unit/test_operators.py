@@ -30,6 +30,7 @@ OPERATORS: list[Operator] = [
     Blur(BlurOptions(size=7, sigma=1.5, noise=0.1)),
     PUBLISHED,
     BlurDownsample(BlurDownsampleOptions(size=3, sigma=1.0, factor=3, noise=0.1)),
+    BlurDownsample(BlurDownsampleOptions(size=8, sigma=1.0, factor=2, noise=0.1, padding="none")),
 ]
 
 
@@ -45,6 +46,22 @@ def test_adjoint(operator: Operator) -> None:
     torch.testing.assert_close((seen * other).sum(), (image * adjoint).sum())
     (gradient,) = torch.autograd.grad((seen * other).sum(), image)
     torch.testing.assert_close(adjoint, gradient)
+
+
+def test_an_operator_without_padding_sees_the_inside() -> None:
+    """As with padding, but for the observations that would need it; the interpolated image lies where the image does."""
+    padded = BlurDownsample(BlurDownsampleOptions(size=16, sigma=1.0, factor=2, noise=0.01))
+    inside = BlurDownsample(BlurDownsampleOptions(size=16, sigma=1.0, factor=2, noise=0.01, padding="none"))
+    assert inside.fitting_size((321, 481)) == (320, 480)
+    assert inside.observed_size((320, 480)) == (153, 233) and inside.image_size((153, 233)) == (320, 480)
+    image = torch.from_numpy(data.gravel()[:60, :70] / 255).float()[None, None]
+    torch.testing.assert_close(inside(image), padded(image)[..., :23, :28])
+    ramp = torch.arange(70.0).expand(1, 1, 60, 70)
+    torch.testing.assert_close(inside.start(inside(ramp))[..., 12:-12], ramp[..., 12:-12], atol=0.1, rtol=0)
+    with pytest.raises(NopairsError, match="multiples of 2 and 14 more"):
+        inside(image[..., :-1])
+    with pytest.raises(NopairsError, match="padding 'zeros' is unknown"):
+        BlurDownsampleOptions(size=16, sigma=1.0, factor=2, noise=0.01, padding="zeros")
 
 
 def test_geometry_of_the_published_operator() -> None:

@@ -92,7 +92,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> PatchNR:
     images = texture(slice(0, 256))
     network.fit(torch.from_numpy(images / 255).float(), 0)
     training = TrainingOptions(steps=120, batch=256, lr=3e-3, validate_every=60, precision="float32")
-    batches = PatchData(images, [texture(slice(256, 384))], options, training.batch)
+    batches = PatchData(images, [texture(slice(256, 384))], options, training)
     before = batches.validate(network)["likelihood"]
     folder = tmp_path_factory.mktemp("patchnr")
     result = Trainer(
@@ -138,4 +138,4 @@ def test_bad_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NopairsError, match="width is 0"):
         PatchNROptions(width=0)
     with pytest.raises(NopairsError, match="smaller than a patch"):
-        PatchData(np.zeros((1, 5, 5), np.uint8), [], PatchNROptions(), 4)
+        PatchData(np.zeros((1, 5, 5), np.uint8), [], PatchNROptions(), TrainingOptions(1))

@@ -36,6 +36,37 @@ ENTRIES: dict[str, dict[str, Any]] = {
         "training": {"steps": 4, "batch": 32, "validate_every": 2, "precision": "float32"},
         "reconstruction": {"steps": 20, "precision": "float32", "strength": 0.3},
     },
+    "patchnr_zeroshot": {
+        "kind": "patchnr_zeroshot",
+        "options": {"patch_size": 4, "blocks": 1, "width": 8, "whitening": True},
+        "reconstruction": {
+            "steps": 15,
+            "training_steps": 4,
+            "batch": 32,
+            "precision": "float32",
+            "strength": 0.3,
+        },
+    },
+    "dip": {
+        "kind": "dip",
+        "reconstruction": {"steps": 20, "width": 8, "scales": 2, "precision": "float32"},
+    },
+    "pnp": {
+        "kind": "pnp",
+        "options": {"width": 8, "depth": 2},
+        "training": {"steps": 30, "batch": 4, "crop": 32, "lr": 3.0e-3, "validate_every": 15},
+        "reconstruction": {"steps": 4},
+    },
+    "zssr": {
+        "kind": "zssr",
+        "options": {"fold": 2, "width": 8, "depth": 2, "edge": 4},
+        "reconstruction": {"training_steps": 10, "batch": 2, "crop": 32},
+    },
+    "supervised": {
+        "kind": "supervised",
+        "options": {"fold": 2, "width": 8, "depth": 2, "edge": 4},
+        "training": {"steps": 30, "batch": 4, "crop": 48, "lr": 3.0e-3, "validate_every": 15},
+    },
     "wpp": {
         "kind": "wpp",
         "options": {"patch_size": 4},
@@ -94,7 +125,8 @@ def test_a_prior_goes_from_clean_images_to_measures(name: str, dataset: Path, tm
     images, *_ = measure(dataset / "dataset", index, out, ["psnr", "swd"], None, 0, border=12)
     assert images.image.tolist() == ["gravel"]
     start = 22.2  # dB: bicubic
-    low = {"bicubic": start - 0.2, "wpp": start - 1, "patchnr": start}.get(name, start + 0.2)
+    low = {"bicubic": start - 0.2, "wpp": start - 1}.get(name, start)
+    low += 0.2 * (name in ("l2_tv", "epll", "supervised", "pnp"))
     assert images.psnr[0] > low
 
 

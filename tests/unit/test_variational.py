@@ -76,6 +76,22 @@ def test_divergence_keeps_the_best_images(capsys: pytest.CaptureFixture[str]) ->
     assert misfit[0] < misfit[1]
 
 
+def test_an_image_is_done_when_its_residual_is_as_small_as_the_noise() -> None:
+    observed = SMALLER.observe(torch.cat([texture(0), texture(1)]), torch.Generator().manual_seed(0))
+
+    def residuals(images: torch.Tensor) -> torch.Tensor:
+        return SMALLER.misfit(images, observed) * 2 / observed[0].numel()
+
+    early = DescentOptions(strength=0.1, steps=100, discrepancy=1.0)
+    found = minimise(observed, SMALLER, power, early)
+    assert (residuals(SMALLER.start(observed)) > 2).all()
+    assert ((residuals(found) > 0.8) & (residuals(found) <= 1)).all()
+    alone = torch.cat([minimise(one[None], SMALLER, power, early) for one in observed])
+    torch.testing.assert_close(found, alone, atol=1e-5, rtol=0)
+    late = minimise(observed, SMALLER, power, DescentOptions(strength=0.1, steps=100, decay=False))
+    assert (residuals(late) < residuals(found)).all()
+
+
 def test_broken_observations_are_refused() -> None:
     observed = SMALLER(texture())
     observed[0, 0, 3, 3] = float("nan")

@@ -259,7 +259,7 @@ def is_network(wildcards):
 def photos_entry(wildcards):
     """What of a dataset's entry its images depend on, as JSON."""
     entry = DATASETS[wildcards.dataset]
-    later = ("operator", "border", "trained_on")
+    later = ("operator", "assumed", "border", "trained_on")
     return json.dumps({key: entry[key] for key in entry if key not in later})
 
 
@@ -464,7 +464,20 @@ def prior_code(script):
 
 
 def operator_of(wildcards):
+    """The operator that observes a dataset's test images."""
     return json.dumps(DATASETS[wildcards.dataset]["operator"])
+
+
+def told_operator(wildcards):
+    """The operator as priors are told of it."""
+    dataset = DATASETS[wildcards.dataset]
+    return json.dumps(dataset.get("assumed", dataset["operator"]))
+
+
+def operator_argument(wildcards):
+    """The operator, for a prior that cannot learn without."""
+    kind = registry.find(registry.PRIORS, PRIORS[wildcards.method]["kind"])
+    return f"--operator {shlex.quote(told_operator(wildcards))}" if kind.needs_operator else ""
 
 
 def border_of(wildcards):

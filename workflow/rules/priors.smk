@@ -65,11 +65,12 @@ rule fit_prior:
         launch=lambda wildcards: TRAINER if is_learned_prior(wildcards) else PYTHON,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "options", "training"),
+        operator=operator_argument,
         code=prior_code("fit_prior.py"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         "{params.launch}/fit_prior.py --entry {params.entry:q} --dataset results/data/{wildcards.dataset} --seed {wildcards.seed}"
-        " --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"
+        " {params.operator} --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"
 
 
 # By a dataset too, not by the prior alone: its operator decides.
@@ -99,7 +100,7 @@ rule choose_strength:
         python=PYTHON,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "reconstruction", "candidates"),
-        operator=operator_of,
+        operator=told_operator,
         border=border_of,
         folder=lambda wildcards, input: str(Path(input.index).parent),
         model=lambda wildcards, input: str(Path(input.model).parent),
@@ -137,7 +138,7 @@ rule reconstruct:
         python=PYTHON,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "reconstruction"),
-        operator=operator_of,
+        operator=told_operator,
         model=lambda wildcards, input: str(Path(input.model).parent),
         code=prior_code("reconstruct.py"),
     shell:

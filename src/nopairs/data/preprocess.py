@@ -37,7 +37,8 @@ PARTS = ".parts"  # below the dataset's folder: a file for each source photo, wi
 @dataclass(frozen=True)
 class Recipe:
     """How photos become images: the side of training tiles, of those on the degraded side (smaller by the factor of a
-    super-resolution dataset), for an embedded dataset the camera and the seed of its noise, and what degrades clean `val` and `test`.
+    super-resolution dataset), for an embedded dataset the camera and the seed of its noise, what degrades clean `val` and `test`, and
+    of what the sides of these two are multiples.
     """
 
     tile: int
@@ -45,6 +46,7 @@ class Recipe:
     camera: Camera | None
     seed: int
     degrading: Degrading | None = None
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,9 @@ def _own_views(source: SourcePhoto, recipe: Recipe) -> Iterator[View]:
     folder = f"{source.role}/{source.side}" if source.role in PAIRED_ROLES else source.role
     pair = source.photo if source.role in PAIRED_ROLES else ""
     photo = load_source(source)
+    if source.role in ("val", "test"):
+        height, width = (side // recipe.multiple * recipe.multiple for side in photo.shape[:2])
+        photo = photo[:height, :width]
     if recipe.degrading and source.role in ("val", "test"):
         photo = whole(photo, recipe.degrading)
         rng = np.random.default_rng([recipe.seed, int(source.sha256[:8], 16)])

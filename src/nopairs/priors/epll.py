@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +11,7 @@ from nopairs.errors import NopairsError
 from nopairs.priors import patches
 from nopairs.priors.base import Log, Prior
 from nopairs.priors.operators import Operator
+from nopairs.priors.variational import solve
 
 # Patches worked on at a time: what each component makes of them stays within some ten megabytes.
 CHUNK = 2048
@@ -188,22 +188,3 @@ class _Mixture:
         """Return the log of weight times density, (patches, components)."""
         distance = torch.addmm(self.offset, part, self.rows, beta=-1).view(self.shape).square().sum(2)
         return self.constant - distance / 2
-
-
-def solve(
-    normal: Callable[[torch.Tensor], torch.Tensor], right: torch.Tensor, start: torch.Tensor, steps: int
-) -> torch.Tensor:
-    """Solve normal(x) = right by conjugate gradients, for each image of (batch, ...) by itself."""
-
-    def dot(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        return (one * other).flatten(1).sum(1).view(-1, *[1] * (one.ndim - 1))
-
-    x, residual = start, right - normal(start)
-    direction, power = residual, dot(residual, residual)
-    for _ in range(steps):
-        image = normal(direction)
-        length = power / dot(direction, image).clamp(min=1e-30)
-        x, residual = x + length * direction, residual - length * image
-        previous, power = power, dot(residual, residual)
-        direction = residual + power / previous.clamp(min=1e-30) * direction
-    return x

@@ -18,6 +18,7 @@ from nopairs.errors import NopairsError
 from nopairs.models import make_options
 
 Size = tuple[int, int]
+PADDINGS = ("circular", "none")
 
 
 class Operator(ABC):
@@ -54,6 +55,10 @@ class Operator(ABC):
         """Return noisy observations of images; the noise is drawn on the CPU, equal on every device."""
         clean = self(image)
         return clean + self.noise * torch.randn(clean.shape, generator=generator).to(clean)
+
+    def misfit(self, image: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+        """Return the negative log likelihood of observations of images, |A x - y|^2 / (2 noise^2), (batch,), without its constant."""
+        return (self(image) - observed).square().flatten(1).sum(1) / (2 * self.noise**2)
 
     def check_observed(self, observed: torch.Tensor) -> None:
         """Raise NopairsError for an observation that has no pixels, or such as are no numbers."""
@@ -96,12 +101,16 @@ class BlurOptions:
 
 @dataclass(frozen=True)
 class BlurDownsampleOptions:
-    """The kernel of `BlurOptions`, and every `factor`-th pixel in both directions of what it makes."""
+    """The kernel of `BlurOptions`, and every `factor`-th pixel in both directions of what it makes.
+
+    padding: circular continues the image at its far edges; none takes only what the whole kernel sees.
+    """
 
     size: int
     sigma: float
     factor: int
     noise: float
+    padding: str = "circular"
 
     def __post_init__(self) -> None:
         check_noise(self.noise)
@@ -113,39 +122,58 @@ class BlurDownsampleOptions:
             raise NopairsError(
                 f"blur_downsample: size {self.size} and factor {self.factor} must both be even or both be odd"
             )
+        if self.padding not in PADDINGS:
+            raise NopairsError(
+                f"blur_downsample: padding {self.padding!r} is unknown; take one of {', '.join(PADDINGS)}"
+            )
 
 
-class _Convolution(Operator):
-    """y_i = sum_k g_k x_(factor i + k - before), in both directions; the image is continued periodically."""
+class Convolution(Operator):
+    """y_i = sum_k g_k x_(factor i + k - before), in both directions.
 
-    def __init__(self, taps: torch.Tensor, factor: int, before: int, noise: float) -> None:
-        self.kernel = torch.outer(taps, taps)
-        self.factor, self.noise = factor, noise
+    The image is continued periodically, or where `inside` only places are taken where it need not be.
+    """
+
+    def __init__(
+        self, taps: torch.Tensor, factor: int, before: int, noise: float, inside: bool = False
+    ) -> None:
+        self.taps, self.kernel = taps, torch.outer(taps, taps)
+        self.factor, self.noise, self.inside = factor, noise, inside
         self.before, self.after = before, len(taps) - factor - before
+        # By how many pixels an image is larger than `factor` times its observation.
+        self.rim = len(taps) - factor if inside else 0
+
+    def periodic(self) -> Convolution:
+        """Return the same for images that are continued periodically."""
+        return Convolution(self.taps, self.factor, self.before, self.noise)
 
     def observed_size(self, size: Size) -> Size:
-        """A `factor`-th of the image's size, which must be a multiple of it and as large as the kernel."""
-        if size[0] % self.factor or size[1] % self.factor or min(size) < len(self.kernel):
+        """A `factor`-th of the image's size within the rim, which must be a multiple of it; the image as large as the kernel."""
+        if any((side - self.rim) % self.factor for side in size) or min(size) < len(self.kernel):
+            beyond = f" and {self.rim} more" if self.rim else ""
             raise NopairsError(
-                f"an image of {size[0]}x{size[1]} pixels: both sides must be multiples of {self.factor}"
+                f"an image of {size[0]}x{size[1]} pixels: both sides must be multiples of {self.factor}{beyond}"
                 f" and at least {len(self.kernel)}"
             )
-        return size[0] // self.factor, size[1] // self.factor
+        return (size[0] - self.rim) // self.factor, (size[1] - self.rim) // self.factor
 
     def image_size(self, observed: Size) -> Size:
-        """`factor` times the observation's."""
-        return observed[0] * self.factor, observed[1] * self.factor
+        """`factor` times the observation's, and the rim."""
+        return observed[0] * self.factor + self.rim, observed[1] * self.factor + self.rim
 
     def fitting_size(self, size: Size) -> Size:
-        """Multiples of `factor`."""
-        return size[0] // self.factor * self.factor, size[1] // self.factor * self.factor
+        """Multiples of `factor`, and the rim."""
+        height, width = ((side - self.rim) // self.factor * self.factor + self.rim for side in size)
+        return height, width
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Blur and take every `factor`-th pixel."""
         height, width = image.shape[-2:]
         observed = self.observed_size((height, width))
-        padded = F.pad(image.reshape(-1, 1, height, width), [self.before, self.after] * 2, mode="circular")
-        values = F.conv2d(padded, self.kernel.to(image)[None, None], stride=self.factor)
+        values = image.reshape(-1, 1, height, width)
+        if not self.inside:
+            values = F.pad(values, [self.before, self.after] * 2, mode="circular")
+        values = F.conv2d(values, self.kernel.to(image)[None, None], stride=self.factor)
         return values.reshape(*image.shape[:-2], *observed)
 
     def adjoint(self, observed: torch.Tensor) -> torch.Tensor:
@@ -154,27 +182,33 @@ class _Convolution(Operator):
         single = observed.reshape(-1, 1, height, width)
         spread = F.conv_transpose2d(single, self.kernel.to(observed)[None, None], stride=self.factor)
         size = self.image_size((height, width))
-        for dim, side in zip((-2, -1), size, strict=True):
-            inside, over = spread.split([side, spread.shape[dim] - side], dim)
-            missing = [0, 0] * (-1 - dim) + [0, side - over.shape[dim]]
-            spread = (inside + F.pad(over, missing)).roll(-self.before, dim)
+        if not self.inside:
+            for dim, side in zip((-2, -1), size, strict=True):
+                inside, over = spread.split([side, spread.shape[dim] - side], dim)
+                missing = [0, 0] * (-1 - dim) + [0, side - over.shape[dim]]
+                spread = (inside + F.pad(over, missing)).roll(-self.before, dim)
         return spread.reshape(*observed.shape[:-2], *size)
 
     def start(self, observed: torch.Tensor) -> torch.Tensor:
-        """Bicubic interpolation, moved to where the observation's pixels are centred.
+        """Bicubic interpolation, moved to where the observation's pixels are centred; a rim repeats the pixels beside it.
 
         Pixel i of an observation is centred on factor i + (size - 1)/2 - before, that of an interpolation on factor i + (factor - 1)/2.
         """
-        if self.factor == 1:
+        if self.factor == 1 and not self.inside:
             return observed.clone()
         height, width = observed.shape[-2:]
         single = observed.reshape(-1, 1, height, width)
         larger = F.interpolate(single, scale_factor=self.factor, mode="bicubic", align_corners=False)
         shift = (len(self.kernel) - self.factor) // 2 - self.before
-        return larger.roll((shift, shift), (-2, -1)).reshape(*observed.shape[:-2], *larger.shape[-2:])
+        moved = (
+            F.pad(larger, [shift] * 4, mode="replicate")
+            if self.inside
+            else larger.roll((shift, shift), (-2, -1))
+        )
+        return moved.reshape(*observed.shape[:-2], *moved.shape[-2:])
 
 
-class Identity(_Convolution):
+class Identity(Convolution):
     """The image itself: what is left is denoising."""
 
     Options = IdentityOptions
@@ -183,7 +217,7 @@ class Identity(_Convolution):
         super().__init__(torch.ones(1), 1, 0, options.noise)
 
 
-class Blur(_Convolution):
+class Blur(Convolution):
     """A Gaussian blur of the periodically continued image."""
 
     Options = BlurOptions
@@ -194,17 +228,23 @@ class Blur(_Convolution):
         )
 
 
-class BlurDownsample(_Convolution):
+class BlurDownsample(Convolution):
     """A Gaussian blur and a smaller grid, as in the super-resolution of patchNR (Altekrüger et al., 2023).
 
-    The kernel begins at the pixel itself and the image is continued at its far edges only: pixel i is centred on
+    The kernel begins at the pixel itself and the image is continued at its far edges, or not at all: pixel i is centred on
     factor i + (size - 1)/2, for their 16 taps and factor 4 on 4 i + 7.5.
     """
 
     Options = BlurDownsampleOptions
 
     def __init__(self, options: BlurDownsampleOptions) -> None:
-        super().__init__(gaussian_taps(options.size, options.sigma), options.factor, 0, options.noise)
+        super().__init__(
+            gaussian_taps(options.size, options.sigma),
+            options.factor,
+            0,
+            options.noise,
+            options.padding == "none",
+        )
 
 
 def make(settings: dict[str, Any]) -> Operator:

@@ -57,30 +57,35 @@ def put_back(patches: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return torch.nn.functional.fold(columns, (height, width), size)[:, 0]
 
 
-def training_patches(
-    images: np.ndarray, size: int, count: int, rng: np.random.Generator, symmetries: bool
-) -> torch.Tensor:
-    """Draw patches of uint8 images (images, H, W) as float32 (count, size^2) in [0, 1].
-
-    Uniform noise of one level width goes on top, so that the 8-bit levels have a density.
+def cut(images: np.ndarray, size: int, count: int, rng: np.random.Generator, symmetries: bool) -> np.ndarray:
+    """Draw squares of images (images, H, W), uint8 or float32 in [0, 1], as float32 (count, size, size) in [0, 1].
 
     Args:
         images: where from; all of one size.
-        size: side of a patch.
+        size: side of a square.
         count: how many.
         rng: the only source of randomness.
-        symmetries: whether patches are also flipped and turned, in the eight ways of a square.
+        symmetries: whether squares are also flipped and turned, in their eight ways.
     """
     check_size(images, size)
     _, height, width = images.shape
     index = rng.integers(len(images), size=(count, 1, 1))
     rows = rng.integers(height - size + 1, size=(count, 1, 1)) + np.arange(size)[:, None]
     columns = rng.integers(width - size + 1, size=(count, 1, 1)) + np.arange(size)
-    patches = images[index, rows, columns].astype(np.float32)
-    if symmetries:
-        patches = _turned(patches, rng.integers(8, size=count))
-    patches += rng.random(patches.shape, dtype=np.float32) - 0.5
-    return torch.from_numpy(patches.reshape(count, -1)).div_(255)
+    squares = images[index, rows, columns].astype(np.float32)
+    if images.dtype == np.uint8:
+        squares /= 255
+    return _turned(squares, rng.integers(8, size=count)) if symmetries else squares
+
+
+def training_patches(
+    images: np.ndarray, size: int, count: int, rng: np.random.Generator, symmetries: bool
+) -> torch.Tensor:
+    """As `cut`, as rows (count, size^2); on those of 8 bits lies uniform noise of a level's width, so that levels have a density."""
+    squares = cut(images, size, count, rng, symmetries)
+    if images.dtype == np.uint8:
+        squares = squares + (rng.random(squares.shape, dtype=np.float32) - 0.5) / 255
+    return torch.from_numpy(squares.reshape(count, -1))
 
 
 def _turned(patches: np.ndarray, ways: np.ndarray) -> np.ndarray:

@@ -17,11 +17,12 @@ from torch import nn
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
 from nopairs.priors.base import Log, Prior
+from nopairs.priors.newton import Newton, Preconditioned, patch_precision
 from nopairs.priors.operators import Operator
-from nopairs.priors.variational import DescentOptions, minimise
+from nopairs.priors.variational import DescentOptions, Penalty, descend, minimise
 from nopairs.training.hardware import autocast
 from nopairs.training.loop import Batch
-from nopairs.training.options import PRECISIONS
+from nopairs.training.options import PRECISIONS, TrainingOptions
 
 # Patches that the whitening is fitted on, and the share of their largest variance that the least one counts as.
 WHITENING_PATCHES, LEAST_VARIANCE = 200_000, 1e-6
@@ -62,12 +63,15 @@ class PatchNRDescent(DescentOptions):
 
     patches: random patches a step; 0 takes a grid at a random offset.
     stride: of that grid; half the side of a patch covers each pixel four times.
+    precondition: whether Newton's steps for Gaussian patches take the place of Adam's, and their best images that of interpolated ones;
+        needs a flow with whitening, and a rate of about 0.1.
     precision: of the flow, as in a training.
     """
 
     strength: float = 0.075
     patches: int = 0
     stride: int = 3
+    precondition: bool = False
     precision: str = "auto"
 
     def __post_init__(self) -> None:
@@ -83,10 +87,15 @@ class PatchData:
     """Batches of patches for the training loop."""
 
     def __init__(
-        self, images: np.ndarray, val: Sequence[np.ndarray], options: PatchNROptions, batch: int
+        self,
+        images: np.ndarray,
+        val: Sequence[np.ndarray],
+        options: PatchNROptions,
+        training: TrainingOptions,
+        operator: Operator | None = None,
     ) -> None:
-        """`images`: uint8 (count, H, W) to learn from; `val`: such arrays, of any sizes, to measure the likelihood on."""
-        self.images, self.options, self.size = images, options, batch
+        """`images`: uint8, or float32 in [0, 1], (count, H, W) to learn from; `val`: such arrays, of any sizes, to measure on."""
+        self.images, self.options, self.size = images, options, training.batch
         patches.check_size(images, options.patch_size)
         rng = np.random.default_rng(0)
         self.val = [self._draw(some, VALIDATION_PATCHES // len(val), rng) for some in val]
@@ -240,6 +249,20 @@ class PatchNR(Prior):
 
         frozen = self.requires_grad_(False)
         try:
+            if options.precondition:
+                return self._minimise_by_newton(observed, operator, penalty, options, seed)
             return minimise(observed, operator, penalty, options, seed)
         finally:
             frozen.requires_grad_(True)
+
+    def _minimise_by_newton(
+        self, observed: torch.Tensor, operator: Operator, penalty: Penalty, options: PatchNRDescent, seed: int
+    ) -> torch.Tensor:
+        if not self.options.whitening:
+            raise NopairsError("patchnr: `precondition` needs a flow with `whitening: true`")
+        operator.check_observed(observed)
+        size = operator.image_size((observed.shape[-2], observed.shape[-1]))
+        newton = Newton(operator, size, options.strength * patch_precision(self.whiten, size))
+        image = newton.start(observed).requires_grad_(True)
+        steps = Preconditioned([image], newton, options.lr)
+        return descend(steps, lambda: image, observed, operator, penalty, options, seed)

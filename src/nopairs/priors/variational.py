@@ -1,4 +1,4 @@
-"""Reconstruction as the minimum of a data term and a penalty, found by Adam from an interpolated start."""
+"""Reconstruction as the minimum of a data term and a penalty: by Adam, or where the problem is quadratic by conjugate gradients."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ class DescentOptions:
     steps: of Adam.
     lr: its learning rate.
     decay: whether the rate falls linearly to zero; a penalty that is drawn at random leaves less noise then.
+    discrepancy: an image is done when its mean squared residual is so many noise variances; 0 takes all steps.
     """
 
     strength: float
     steps: int = 300
     lr: float = 0.03
     decay: bool = True
+    discrepancy: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.strength < 0 or self.lr <= 0 or self.steps < 1:
+        if min(self.strength, self.discrepancy) < 0 or self.lr <= 0 or self.steps < 1:
             raise NopairsError(
-                f"strength {self.strength} must not be negative, lr {self.lr} and steps {self.steps} must be positive"
+                f"strength {self.strength} and discrepancy {self.discrepancy} must not be negative,"
+                f" lr {self.lr} and steps {self.steps} must be positive"
             )
 
 
@@ -46,7 +49,8 @@ def minimise(
 ) -> torch.Tensor:
     """Return argmin |A x - y|^2 / (2 noise^2) + strength * pixels * penalty(x), for each image of a batch by itself.
 
-    Where a loss is not finite or far above that of the start, the best images so far are returned and stderr says so.
+    Adam begins at an interpolated image. Where a loss is not finite or far above that of the start, the best images so far are
+    returned and stderr says so.
 
     Args:
         observed: y, (batch, channels, h, w).
@@ -57,26 +61,91 @@ def minimise(
     """
     operator.check_observed(observed)
     image = operator.start(observed).requires_grad_(True)
-    optimiser = torch.optim.Adam([image], lr=options.lr)
+    adam = torch.optim.Adam([image], lr=options.lr)
+    return descend(adam, lambda: image, observed, operator, penalty, options, seed)
+
+
+def descend(
+    optimiser: torch.optim.Optimizer,
+    make_image: Callable[[], torch.Tensor],
+    observed: torch.Tensor,
+    operator: Operator,
+    penalty: Penalty,
+    options: DescentOptions,
+    seed: int,
+) -> torch.Tensor:
+    """As `minimise`, by any optimiser of the parameters of what makes the images."""
     generator = torch.Generator().manual_seed(seed)
-    pixels = image[0].numel()
-    best, best_losses, first = image.detach().clone(), None, None
+    settled = Settled(options.discrepancy)
+    best, best_losses, first = torch.empty(0), None, None
     for step in range(options.steps):
         if options.decay:
             optimiser.param_groups[0]["lr"] = options.lr * (1 - step / options.steps)
-        misfit = (operator(image) - observed).square().sum((1, 2, 3)) / (2 * operator.noise**2)
+        image = make_image()
+        pixels = image[0].numel()
+        misfit = operator.misfit(image, observed)
         losses = misfit + options.strength * pixels * penalty(image, generator)
         now = losses.detach() / pixels
         if first is None or best_losses is None:
-            first = best_losses = now
+            first, best_losses, best = now, now, image.detach().clone()
         if not bool((now <= DIVERGED * (first.abs() + 1)).all()):  # also where one is no number
             told = f"the descent diverged at step {step} of {options.steps}; its best images so far are kept; lower lr {options.lr}"
             print(told, file=sys.stderr)
             return best
+        if settled.all(image.detach(), misfit.detach() * (2 / observed[0].numel())):
+            break
         better = now <= best_losses
         best_losses = torch.where(better, now, best_losses)
         best[better] = image.detach()[better]
         optimiser.zero_grad(set_to_none=True)
         losses.sum().backward()
         optimiser.step()
-    return image.detach()
+    with torch.no_grad():
+        return settled.put_in(make_image().detach())
+
+
+class Settled:
+    """Images of a batch whose residuals have fallen to the size of the noise (Morozov's discrepancy principle): they stay as they are."""
+
+    def __init__(self, discrepancy: float) -> None:
+        self.discrepancy = discrepancy
+        self.images: dict[int, torch.Tensor] = {}
+        self._larger = torch.empty(0, dtype=torch.bool)
+
+    def all(self, images: torch.Tensor, residuals: torch.Tensor) -> bool:
+        """Keep the images whose mean squared residual, in noise variances, has fallen far enough; tell whether all are kept.
+
+        A start with a smaller one, such as an observation that is not blurred, is not done before it has begun.
+        """
+        small = residuals <= self.discrepancy
+        if not len(self._larger):
+            self._larger = ~small
+        for k in (small & self._larger).nonzero()[:, 0].tolist():
+            self.images.setdefault(k, images[k].clone())
+        self._larger |= ~small
+        return len(self.images) == len(images)
+
+    def put_in(self, images: torch.Tensor) -> torch.Tensor:
+        """Return `images` with the kept ones in their places."""
+        for k, image in self.images.items():
+            images[k] = image
+        return images
+
+
+def solve(
+    normal: Callable[[torch.Tensor], torch.Tensor], right: torch.Tensor, start: torch.Tensor, steps: int
+) -> torch.Tensor:
+    """Solve normal(x) = right by conjugate gradients, for each image of (batch, ...) by itself."""
+
+    def dot(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return (one * other).flatten(1).sum(1).view(-1, *[1] * (one.ndim - 1))
+
+    x, residual = start, right - normal(start)
+    direction, power = residual, dot(residual, residual)
+    for _ in range(steps):
+        image = normal(direction)
+        length = power / dot(direction, image).clamp(min=1e-30)
+        x, residual = x + length * direction, residual - length * image
+        previous, power = power, dot(residual, residual)
+        direction = residual + power / previous.clamp(min=1e-30) * direction
+    return x

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,15 @@ from nopairs.training import parallel
 from nopairs.training.hardware import pick_device
 from nopairs.training.loop import Data, Trainer
 from nopairs.training.options import TrainingOptions
+
+
+def train_in_passing(
+    network: Any, data: Data, options: TrainingOptions, seed: int, device: torch.device
+) -> None:
+    """Train a network that serves one image only and is not saved."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(network, data, options, Path(folder), seed=seed, device=device, fingerprint="")
+        network.load_state_dict(trainer.run().weights)
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +73,7 @@ def _train_and_save(
     device = parallel.own(pick_device(args.device))
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
     config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()
-    # A state that a killed run left is resumed only with equal configuration, data, pairs and code.
+    # A state that a killed run left is resumed only with equal configuration, data, pairs, operator and code.
     pairs = getattr(args, "pairs", None)
     pairs_hash = "".join(sha256(pairs / f"{side}.npy") for side in ("clean", "degraded")) if pairs else ""
     code = code_digest(module_file(type(network).__module__), "nopairs/training/run.py")
@@ -74,7 +84,7 @@ def _train_and_save(
         args.out,
         seed=args.seed,
         device=device,
-        fingerprint=config_hash + data_hash + pairs_hash + code,
+        fingerprint=config_hash + data_hash + pairs_hash + code + (getattr(args, "operator", None) or ""),
     )
     result = trainer.run()
     if not trainer.leads:

@@ -1,0 +1,137 @@
+"""A network that learned from pairs, which the operator makes of clean images: the supervised rival of priors.
+
+It needs the operator before it is trained, and a new training for another one. On small images made larger it stands for ACNN (Tian et
+al., 2021), on filtered back projections for FBP+UNet (Jin et al., 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from nopairs.errors import NopairsError
+from nopairs.priors import patches
+from nopairs.priors.base import Prior
+from nopairs.priors.networks import Folded
+from nopairs.priors.operators import Operator
+from nopairs.priors.tv import NoOptions
+from nopairs.training.hardware import autocast
+from nopairs.training.loop import Batch
+from nopairs.training.options import TrainingOptions
+
+# Validation images are observed once, with noise of this seed, and measured within a part of this many pixels a side.
+VALIDATION_SEED, VALIDATION_SIDE = 0, 256
+
+
+@dataclass(frozen=True)
+class SupervisedOptions:
+    """fold, width, depth: of the `Folded` network; a fold of the operator's factor makes it one on the small image.
+
+    edge: pixels at the edges of a crop that do not count, where the operator sees what is not there.
+    """
+
+    fold: int = 4
+    width: int = 64
+    depth: int = 8
+    edge: int = 16
+
+    def __post_init__(self) -> None:
+        if min(self.fold, self.width, self.depth) < 1 or self.edge < 0:
+            raise NopairsError(
+                f"supervised: fold {self.fold}, width {self.width} and depth {self.depth} must be positive, edge {self.edge} not negative"
+            )
+
+
+class PairData:
+    """Crops, and what the operator's first guess makes of their observations."""
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        val: Sequence[np.ndarray],
+        options: SupervisedOptions,
+        training: TrainingOptions,
+        operator: Operator | None,
+    ) -> None:
+        """`images`: uint8, or float32 in [0, 1], (count, H, W) to learn from; `val`: such arrays, to measure on."""
+        if operator is None:
+            raise NopairsError("supervised: a dataset without an `operator:` has no pairs to learn from")
+        if 2 * options.edge >= training.crop:
+            raise NopairsError(
+                f"supervised: nothing is left of a crop of {training.crop} within an edge of {options.edge}"
+            )
+        self.images, self.options, self.training, self.operator = images, options, training, operator
+        patches.check_size(images, training.crop)
+        generator = torch.Generator().manual_seed(VALIDATION_SEED)
+        self.val = [self._pair(torch.from_numpy(_middle(some, operator))[:, None], generator) for some in val]
+
+    def _pair(self, clean: torch.Tensor, generator: torch.Generator) -> Batch:
+        observed = self.operator.observe(clean, generator)
+        return {"clean": clean, "start": self.operator.start(observed)}
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        """Return `clean` and `start`, (batch, 1, crop, crop)."""
+        crops = patches.cut(self.images, self.training.crop, self.training.batch, rng, symmetries=True)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        return self._pair(torch.from_numpy(np.ascontiguousarray(crops))[:, None], generator)
+
+    def describe(self) -> str:
+        """Name the images that batches are cut from."""
+        return f"crops of {len(self.images)} images"
+
+    @torch.inference_mode()
+    def validate(self, network: torch.nn.Module) -> dict[str, float]:
+        """Return the PSNR of the validation images in dB; nothing where there are none."""
+        if not self.val:
+            return {}
+        device = next(network.parameters()).device
+        errors = []
+        for pair in self.val:
+            moved = {key: value.to(device) for key, value in pair.items()}
+            errors.append(network.losses(1.0, **moved)["loss"])  # type: ignore[operator]
+        return {"psnr": -10 * float(torch.stack(errors).mean().log10())}
+
+
+def _middle(images: np.ndarray, operator: Operator) -> np.ndarray:
+    """Cut the middle of images (count, H, W), as float32, to a size that the operator takes."""
+    height, width = operator.fitting_size(
+        (min(images.shape[1], VALIDATION_SIDE), min(images.shape[2], VALIDATION_SIDE))
+    )
+    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+    inside = images[:, top : top + height, left : left + width].astype(np.float32)
+    return inside / 255 if images.dtype == np.uint8 else inside
+
+
+class Supervised(Prior):
+    """The network, applied to the operator's first guess."""
+
+    Options = SupervisedOptions
+    Reconstruction = NoOptions
+    Data = PairData
+    learned = True
+    needs_operator = True
+
+    def __init__(self, options: SupervisedOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.network = Folded(options.fold, options.width, options.depth)
+
+    def losses(self, progress: float, *, clean: torch.Tensor, start: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the mean squared error within the edge."""
+        inside = slice(self.options.edge, -self.options.edge or None)
+        error = self.network(start) - clean
+        return {"loss": error[..., inside, inside].square().mean()}
+
+    @torch.no_grad()
+    def reconstruct(
+        self, observed: torch.Tensor, operator: Operator, options: NoOptions, seed: int = 0
+    ) -> torch.Tensor:
+        """Map observations (batch, channels, h, w) to images."""
+        operator.check_observed(observed)
+        start = operator.start(observed)
+        with autocast(observed.device, "auto"):
+            found = self.network(start.flatten(0, 1)[:, None])
+        return found.view_as(start)

@@ -1,0 +1,131 @@
+"""Learning from the observation alone: patches of natural images recur on smaller scales (Glasner, Bagon, Irani, 2009).
+
+`ZeroShotPatchNR` learns patchNR's flow from the patches of the small image itself; `ZSSR` (Shocher, Cohen, Irani, 2018) learns a network
+from pairs of the small image and what the operator would make of it. Both are trained again for every observation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from nopairs.errors import NopairsError
+from nopairs.priors.base import Prior
+from nopairs.priors.operators import Operator
+from nopairs.priors.patchnr import PatchData, PatchNR, PatchNRDescent, PatchNROptions
+from nopairs.priors.supervised import PairData, Supervised, SupervisedOptions
+from nopairs.priors.tv import NoOptions
+from nopairs.training.options import TrainingOptions
+from nopairs.training.run import train_in_passing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroShotDescent(PatchNRDescent):
+    """As `PatchNRDescent`, and how a flow is trained for each image; the paper's are strength 0.125, 10,000 steps of 128 at 1e-4.
+
+    training_steps, batch, training_lr: of its training, whose rate falls along a cosine.
+    """
+
+    strength: float = 0.125
+    steps: int = 60
+    lr: float = 0.01
+    training_steps: int = 600
+    batch: int = 512
+    training_lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_training("patchnr_zeroshot", self.training_steps, self.batch, self.training_lr)
+
+
+class ZeroShotPatchNR(Prior):
+    """A flow for each observation, from its own patches in their eight symmetries."""
+
+    Options = PatchNROptions
+    Reconstruction = ZeroShotDescent
+    from_images = False
+
+    def __init__(self, options: PatchNROptions) -> None:
+        super().__init__()
+        self.options = replace(options, symmetries=True)
+
+    def reconstruct(
+        self, observed: torch.Tensor, operator: Operator, options: ZeroShotDescent, seed: int = 0
+    ) -> torch.Tensor:
+        """Map observations (batch, channels, h, w) to images."""
+        operator.check_observed(observed)
+        training = TrainingOptions(
+            options.training_steps, options.batch, lr=options.training_lr, schedule="cosine", ema=0.99
+        )
+        found = []
+        for one in observed:
+            flow = _seeded(PatchNR, self.options, seed)
+            flow.fit(one.cpu(), seed)
+            data = PatchData(_array(one), [], self.options, training)
+            train_in_passing(flow, data, training, seed, observed.device)
+            found.append(flow.eval().reconstruct(one[None], operator, options, seed))
+        return torch.cat(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZSSRTraining:
+    """training_steps, batch, crop, lr: of the training for each image, whose rate falls along a cosine."""
+
+    training_steps: int = 600
+    batch: int = 4
+    crop: int = 64
+    lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _check_training("zssr", self.training_steps, self.batch, self.lr)
+
+
+class ZSSR(Prior):
+    """A network for each observation, from what the operator makes of parts of it."""
+
+    Options = SupervisedOptions
+    Reconstruction = ZSSRTraining
+    from_images = False
+
+    def __init__(self, options: SupervisedOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    def reconstruct(
+        self, observed: torch.Tensor, operator: Operator, options: ZSSRTraining, seed: int = 0
+    ) -> torch.Tensor:
+        """Map observations (batch, channels, h, w) to images."""
+        operator.check_observed(observed)
+        crop = min(options.crop, *operator.fitting_size((observed.shape[-2], observed.shape[-1])))
+        training = TrainingOptions(
+            options.training_steps, options.batch, crop, lr=options.lr, schedule="cosine", ema=0.99
+        )
+        found = []
+        for one in observed:
+            network = _seeded(Supervised, self.options, seed)
+            data = PairData(_array(one), [], self.options, training, operator)
+            train_in_passing(network, data, training, seed, observed.device)
+            found.append(network.eval().reconstruct(one[None], operator, NoOptions(), seed))
+        return torch.cat(found)
+
+
+def _seeded(made: Callable[[Any], Prior], options: object, seed: int) -> Prior:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return made(options)
+
+
+def _array(observed: torch.Tensor) -> np.ndarray:
+    """Return an observation (channels, h, w) as float32 images."""
+    return observed.float().cpu().numpy()
+
+
+def _check_training(kind: str, steps: int, batch: int, lr: float) -> None:
+    if min(steps, batch) < 1 or lr <= 0:
+        raise NopairsError(
+            f"{kind}: training steps {steps}, batch {batch} and learning rate {lr} must be positive"
+        )
