@@ -14,7 +14,7 @@ from nopairs.data.images import read_rgb
 from nopairs.files import atomic_folder
 from nopairs.reporting import style
 from nopairs.reporting.comparison import Box, comparison
-from nopairs.reporting.reading import choose_images, named_path
+from nopairs.reporting.reading import choose_images, named_path, read_degraded
 
 IMAGES = 3  # drawn where none is named
 
@@ -29,11 +29,12 @@ def main(args: argparse.Namespace) -> None:
 
 def compare(dataset: Path, name: str, restored: Mapping[str, Path], zoom: Box | None) -> Figure:
     """Draw the test image `name` of a dataset's folder; `restored` holds each method's folder."""
-    truth, degraded = (dataset / "test" / side / name for side in ("clean", "degraded"))
+    truth = dataset / "test" / "clean" / name
+    images = {method: read_rgb(folder / name) for method, folder in restored.items()}
     return comparison(
         f"{dataset.name}, {Path(name).stem}: restored by each method",
-        read_rgb(degraded) if degraded.exists() else None,
-        {method: read_rgb(folder / name) for method, folder in restored.items()},
+        read_degraded(dataset, name, images),
+        images,
         read_rgb(truth) if truth.exists() else None,
         zoom,
     )

@@ -18,8 +18,9 @@ def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
     camera = Camera(**entry["camera"]) if "camera" in entry else None
     degrading = Degrading(**entry["recipe"]) if "recipe" in entry else None
-    tiles = entry["tile"], entry["tile"] // entry["upscale"]
-    recipe = Recipe(*tiles, camera, entry["seed"], degrading, entry.get("multiple", 1))
+    tiles = entry["tile"], entry["tile"] // entry["scale"]
+    multiple, normalise = entry.get("multiple", 1), entry["normalise_channels"]
+    recipe = Recipe(*tiles, camera, entry["seed"], degrading, multiple, normalise)
     write_dataset(read_sources(args.sources), args.out, recipe, args.jobs)
 
 

@@ -18,7 +18,9 @@ import torch
 import yaml
 
 from nopairs import errors
-from nopairs.degradation.sampling import PairMaker, SamplingOptions, read_sources, sample_pairs
+from nopairs.data.channels import Channels
+from nopairs.data.tiles import read_tiles
+from nopairs.degradation.sampling import Collects, PairMaker, SamplingOptions, read_sources, sample_pairs
 from nopairs.files import write_json
 from nopairs.models import load_model, make, make_options
 from nopairs.training.data import Images, PairedData, hold_out
@@ -35,12 +37,20 @@ def main(args: argparse.Namespace) -> None:
     model = (
         load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
     ).to(pick_device(args.device), memory_format=torch.channels_last)
+    if isinstance(model, Collects):
+        model.collect(read_tiles(args.dataset / "degraded")[0], args.seed)
     sources = read_sources(args.dataset, entry["kind"], options.mode)
     scores = score_candidates(model, sources, options, args) if options.candidates else {}
     chosen = max(scores, key=lambda strength: scores[strength], default=options.strength)
     val_psnr = {str(list(strength)): score for strength, score in scores.items()}
     write_json(args.out / "strength.json", {"strength": list(chosen), "val_psnr": val_psnr})
-    save_pairs(args.out, *sample_pairs(model, sources, options, chosen, args.seed))
+    channels = learned_channels(args)
+    save_pairs(args.out, *sample_pairs(model, sources, options, chosen, args.seed, channels=channels))
+
+
+def learned_channels(args: argparse.Namespace) -> Channels | None:
+    """The statistics that a trained model has seen degraded images with, where the dataset normalises them."""
+    return Channels.read(args.dataset) if args.model else None
 
 
 def score_candidates(
@@ -55,9 +65,8 @@ def score_candidates(
     scores = {}
     for strength in options.candidates if val else ():
         short = dataclasses.replace(options, strength=strength, copies=selection["copies"])
-        scores[strength] = score(
-            model, trained_on, short, selection, val, pick_device(args.device), args.seed
-        )
+        pairs = sample_pairs(model, trained_on, short, strength, args.seed, channels=learned_channels(args))
+        scores[strength] = score(pairs, selection, val, pick_device(args.device), args.seed)
         print(f"strength {list(strength)}: {scores[strength]:.2f} dB on val", flush=True)
     return scores
 
@@ -71,15 +80,13 @@ def hold_out_tiles(pairs: Path, dataset: Path) -> tuple[Images, int]:
 
 
 def score(
-    model: PairMaker,
-    sources: dict[str, np.ndarray],
-    sampling: SamplingOptions,
+    pairs: tuple[np.ndarray, np.ndarray],
     selection: dict[str, Any],
     val: Images,
     device: torch.device,
     seed: int,
 ) -> float:
-    """Return the validation PSNR (dB) of a restorer that a short training on pairs sampled so gives."""
+    """Return the validation PSNR (dB) of a restorer that a short training on pairs gives."""
     restorer = selection["entry"]
     changed = {
         "steps": selection["steps"],
@@ -87,11 +94,10 @@ def score(
         "warmup": min(50, selection["steps"] // 4),
     }
     options = make_options(TrainingOptions, "training", restorer["training"] | changed)
-    clean, degraded = sample_pairs(model, sources, sampling, sampling.strength, seed)
     torch.manual_seed(seed)
     network = make("restorer", restorer["kind"], restorer.get("options", {}))
     with tempfile.TemporaryDirectory() as folder:
-        data = PairedData(clean, degraded, val, options)
+        data = PairedData(*pairs, val, options)
         result = Trainer(network, data, options, Path(folder), seed=seed, device=device, fingerprint="").run()
     return result.best if result.best is not None else float("nan")
 

@@ -14,7 +14,9 @@ from nopairs.training.run import add_training_arguments, train_and_save
 
 def main(args: argparse.Namespace) -> None:
     roles = training_roles("degradation", yaml.safe_load(args.entry))
-    train_and_save("degradation", args, lambda options: dataset_data(args.dataset, roles, [], options))
+    train_and_save(
+        "degradation", args, lambda options: dataset_data(args.dataset, roles, [], options, equal_sizes=True)
+    )
 
 
 if __name__ == "__main__":

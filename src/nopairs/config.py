@@ -254,8 +254,7 @@ def _check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> No
         if "kind" not in entry:
             raise NopairsError(f"no `kind:`; known are {', '.join(sorted(kinds))}")
         made = registry.find(kinds, entry["kind"])
-        strength = {"strength": entry["candidates"][0]} if "candidates" in entry else {}
-        make_options(made.Options, entry["kind"], entry.get("options", {}) | strength)
+        make_options(made.Options, entry["kind"], _any_strength(entry))
         if "training" in entry:
             make_options(TrainingOptions, "training", entry["training"])
         elif getattr(made, "learned", False) and "model" not in entry:
@@ -366,7 +365,19 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
     _check_dataset_keys(name, settings, entry)
     entry = entry.for_training() if "role" in settings else entry
     tile = settings.get("tile", entry.defaults.get("tile", 256))
-    resolved = {**settings, "tile": tile, "upscale": entry.upscale, "catalogue": entries.digest(entry.name)}
+    scale = settings.get("scale", entry.upscale)
+    resolved = {
+        "normalise_channels": entry.defaults.get("normalise_channels", False),
+        **settings,
+        "tile": tile,
+        "scale": scale,
+        "catalogue": entries.digest(entry.name),
+    }
+    if tile % scale:
+        raise NopairsError(
+            f"config: datasets: {name}: tile {tile} must be a multiple of {scale},"
+            " by which clean images are larger than degraded ones"
+        )
     if entry.name == entries.FOLDER:
         roles = ["clean", "degraded", *(role for role in PAIRED_ROLES if role in settings)]
         return {"test_every": 10, **resolved, "roles": roles}
@@ -374,11 +385,6 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         camera = make_options(Camera, "camera", settings.get("camera", {}))
         resolved["camera"] = dataclasses.asdict(camera)
     unpaired = [role for role in ("clean", "degraded") if entry.sides(role)]
-    if tile % entry.upscale:
-        raise NopairsError(
-            f"config: datasets: {name}: tile {tile} must be a multiple of {entry.upscale},"
-            " by which clean images are larger than degraded ones"
-        )
     observed = []
     if {"operator", "assumed", "recipe"} & set(settings):
         try:
@@ -391,10 +397,16 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
                     if key in settings:
                         operators.make(settings[key])
             else:
-                make_options(Degrading, "recipe", settings["recipe"])
+                recipe = make_options(Degrading, "recipe", settings["recipe"])
+                if recipe.scale > 1 and scale > 1:
+                    raise NopairsError("has a `scale:` and its recipe another; leave the recipe's out")
         except (NopairsError, TypeError) as error:
             raise NopairsError(f"config: datasets: {name}: {error}") from None
         observed = [role for role in ("val", "test") if entry.sides(role)]
+    elif _only_clean(entry) and entry.sides("degraded"):
+        raise NopairsError(
+            f"config: datasets: {name}: the photos of source {entry.name!r} are all clean; give the `recipe:` that degrades some"
+        )
     benchmark = {"withheld": entry.withheld, "submission": entry.submission} if entry.withheld else {}
     return {
         "split": 0,
@@ -404,6 +416,10 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         **benchmark,
         "roles": [*unpaired, *entry.paired(), *observed],
     }
+
+
+def _has_both_halves(entry: entries.Entry) -> bool:
+    return entry.name == entries.FOLDER or all(entry.sides(half) for half in entries.TRAINING_SCENES)
 
 
 def _only_clean(entry: entries.Entry) -> bool:
@@ -428,6 +444,8 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
         "": ("source", "seed", "tile", "train_photos"),
         "trained": () if entry.name == entries.FOLDER else ("trained_on",),
         "photos": OWN_PHOTOS if entry.name == entries.FOLDER else (),
+        "scaled": ("scale",) if entry.name == entries.FOLDER or _only_clean(entry) else (),
+        "unpaired": ("normalise_channels",) if _has_both_halves(entry) else (),
         "files": ("only",) if entry.files else (),
         "split": ("split", "selection") if entry.split else (),
         "pairs": ("pairs_from",) if set(entries.TRAINING_SCENES) <= set(entry.split) else (),
@@ -444,6 +462,10 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
                 f"config: datasets: {name}: `{key}:` does not belong to source {entry.name!r};"
                 f" {registry.suggest(key, keys)}"
             )
+    if settings.get("scale", 1) > 1 and _only_clean(entry) and "recipe" not in settings:
+        raise NopairsError(
+            f"config: datasets: {name}: `scale:` of clean photos needs a `recipe:`, which degrades the small ones"
+        )
     for key in (*known["photos"][:2], *known["own"]):
         if key not in settings:
             photos = "your copy of its" if entry.own else key
@@ -474,6 +496,8 @@ def _resolve_table(
     methods = [method for method in methods if all(_fits(config, dataset, method) for dataset in datasets)]
     for method, source in itertools.product(methods, sources):
         _check_crops(config, source, method)
+    for method, dataset in itertools.product(methods, datasets):
+        _check_scale(config, dataset, method)
     table["methods"] = [method.name for method in methods]
     table["rivals"] = [rival for rival in table["rivals"] if rival in table["methods"]]
     if not all(_is_withheld(config, one) or has_role(config, one, "test") for one in datasets):
@@ -534,7 +558,8 @@ def _is_withheld(config: dict[str, Any], dataset: str) -> bool:
 
 def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
     """Raise NopairsError if something that a method trains crops more than a tile of the dataset has."""
-    tile = config["datasets"][dataset]["tile"]
+    scale = config["datasets"][dataset]["scale"]
+    tile = config["datasets"][dataset]["tile"] // scale
     trained = (
         []
         if method.autoencoder or method.prior
@@ -552,9 +577,30 @@ def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
         crop = make_options(TrainingOptions, "training", entry["training"]).crop if "training" in entry else 0
         if crop > tile:
             raise NopairsError(
-                f"config: {place}: crop {crop} is larger than the tiles of dataset {dataset} ({tile}); "
+                f"config: {place}: crop {crop} is larger than the {'degraded ' if scale > 1 else ''}tiles of dataset {dataset} ({tile}); "
                 "lower `crop` or raise `tile`"
             )
+
+
+def _check_scale(config: dict[str, Any], dataset: str, method: Method) -> None:
+    """Raise NopairsError if a restorer enlarges images by another factor than a dataset's; that of published weights is not known yet."""
+    entry = config["restorers"].get(method.restorer)
+    if entry is None or entry["kind"] in ("pretrained", "folder"):
+        return
+    made = registry.find(registry.RESTORERS, entry["kind"])
+    scale = getattr(make_options(made.Options, entry["kind"], _any_strength(entry)), "scale", 1)
+    wanted = config["datasets"][dataset]["scale"]
+    if scale != wanted:
+        raise NopairsError(
+            f"method {method.name!r}: {method.restorer} has scale {scale}, but clean images of dataset {dataset} are {wanted} times"
+            " as large as degraded ones"
+        )
+
+
+def _any_strength(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry's options, with the first of its candidates for those that need a strength."""
+    strength = {"strength": entry["candidates"][0]} if "candidates" in entry else {}
+    return {**entry.get("options", {}), **strength}
 
 
 def _fits(config: dict[str, Any], dataset: str, method: Method) -> bool:
@@ -632,5 +678,9 @@ def _can_sample(config: dict[str, Any], dataset: str, degradation: dict[str, Any
     if degradation["kind"] == "real_pairs":
         return has_role(config, dataset, "pairs")
     learned_from = training_roles("degradation", config["degradations"][degradation["model"]])
+    if config["datasets"][dataset]["scale"] > 1 and (
+        "pairs" in learned_from or not samples_from_clean(degradation)
+    ):
+        return False  # there are no pairs of equal sizes, and no larger clean image for a degraded one
     source = "clean" if samples_from_clean(degradation) else "degraded"
     return all(has_role(config, dataset, role) for role in (*learned_from, source))

@@ -158,7 +158,7 @@ def test_a_dataset_of_the_catalogue_knows_its_roles_and_tile() -> None:
     resolved = resolve({"dataset": "noise", "datasets": {"noise": {"source": "polyu", "split": 2}}})
     noise = resolved["datasets"]["noise"]
     assert noise["roles"] == ["clean", "degraded", "pairs", "val", "test"]
-    assert noise["tile"] == 256 and noise["split"] == 2 and noise["upscale"] == 1
+    assert noise["tile"] == 256 and noise["split"] == 2 and noise["scale"] == 1
     assert resolved["tables"]["denoising"]["methods"] == resolve()["tables"]["denoising"]["methods"]
 
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from skimage import data
 
-from nopairs.data.degrading import Degrading, degrade, whole
+from nopairs.data.degrading import Degrading, degrade
 from nopairs.data.images import read_rgb
 from nopairs.data.photos import SourcePhoto
 from nopairs.data.preprocess import Recipe, write_dataset
+from nopairs.data.resizing import whole
 from nopairs.degradation.sampling import SamplingOptions, sample_pairs
 from nopairs.errors import NopairsError
 from nopairs.files import sha256
@@ -32,8 +33,36 @@ def test_noise_has_its_deviation_and_is_clipped() -> None:
     assert degrade(0 * grey, Degrading(noise=20), np.random.default_rng(0)).min() == 0
 
 
+def spectrum(recipe: Degrading) -> np.ndarray:
+    """Power of a grey image's noise by its distance from frequency 0: its sums over three bands, of 1."""
+    grey = np.full((128, 128, 3), 128, np.uint8)
+    noise = degrade(grey, recipe, np.random.default_rng(0))[..., 0].astype(float) - 128
+    power = np.abs(np.fft.fft2(noise)) ** 2
+    distance = np.hypot(*np.meshgrid(np.fft.fftfreq(128), np.fft.fftfreq(128)))
+    bands = [
+        power[(distance >= low) & (distance < high)].sum() for low, high in ((0, 0.2), (0.2, 0.45), (0.45, 1))
+    ]
+    return np.array(bands) / power.sum()
+
+
+def test_correlated_noise_is_low_in_frequency_and_alternating_noise_high() -> None:
+    low = degrade(
+        np.full((200, 200, 3), 128, np.uint8), Degrading(noise=12, correlation=1.5), np.random.default_rng(0)
+    )
+    assert low.std() == pytest.approx(12, rel=0.1)
+    assert spectrum(Degrading(noise=12, correlation=1.5))[0] > 0.95
+    assert spectrum(Degrading(noise=12, correlation=1.5, alternating=True))[2] > 0.95
+    stripes = degrade(
+        np.full((90, 80, 3), 128, np.uint8), Degrading(stripes=10), np.random.default_rng(0)
+    ).astype(float)
+    residual = (
+        stripes - stripes.mean(0, keepdims=True) - stripes.mean(1, keepdims=True) + stripes.mean((0, 1))
+    )
+    assert stripes.std() == pytest.approx(14.1, rel=0.15) and np.abs(residual).max() <= 1.5
+
+
 def test_a_smaller_image_is_enlarged_by_repeating_pixels() -> None:
-    clean = whole(photo(98, 83), Degrading(scale=4))
+    clean = whole(photo(98, 83), 4)
     assert clean.shape == (96, 80, 3)
     small = degrade(clean, Degrading(scale=4), np.random.default_rng(0))
     assert small.shape == clean.shape
@@ -86,15 +115,12 @@ def test_training_pairs_are_degraded_alike() -> None:
         )
 
 
-@pytest.mark.parametrize("recipe", [{}, {"scale": 0}, {"noise": -1.0}, {"jpeg": 101}])
+@pytest.mark.parametrize(
+    "recipe", [{}, {"scale": 0}, {"noise": -1.0}, {"jpeg": 101}, {"stripes": -1.0}, {"correlation": -1.0}]
+)
 def test_impossible_recipes(recipe: dict[str, float]) -> None:
     with pytest.raises(NopairsError, match="recipe:"):
         Degrading(**recipe)  # type: ignore[arg-type]
-
-
-def test_too_small_for_the_scale() -> None:
-    with pytest.raises(NopairsError, match="for scale 4"):
-        whole(photo()[:3], Degrading(scale=4))
 
 
 def spandrel_file(folder: Path, name: str) -> Path:
@@ -140,5 +166,11 @@ def test_the_papers_restorers_are_read_and_keep_the_size(name: str, enlarged: bo
     restorer = Pretrained(PretrainedOptions(path, enlarged)).eval()
     image = torch.rand(1, 3, 44, 52)
     assert restore_tiled(restorer, image).shape == image.shape
-    with pytest.raises(NopairsError, match="does not map an image"):
-        Pretrained(PretrainedOptions(path, not enlarged))
+    if not enlarged:
+        with pytest.raises(NopairsError, match="does not map an image"):
+            Pretrained(PretrainedOptions(path, enlarged=True))
+        return
+    alone = Pretrained(PretrainedOptions(path)).eval()  # given small images, it enlarges them
+    assert restore_tiled(alone, image).shape == (1, 3, 176, 208)
+    repeated = image.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    assert torch.equal(alone(image), restorer(repeated))

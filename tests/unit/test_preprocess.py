@@ -148,7 +148,7 @@ def test_the_low_resolution_side_has_smaller_tiles(tmp_path: Path) -> None:
     write_dataset(sources, tmp_path / "out", replace(RECIPE, degraded_tile=8))
     sizes = index(tmp_path / "out").groupby("role").height.agg(["unique", "size"])
     assert sizes.loc["clean", "unique"].tolist() == [32] and sizes.loc["degraded", "unique"].tolist() == [8]
-    assert sizes["size"].to_dict() == {"clean": 4, "degraded": 6}
+    assert sizes["size"].to_dict() == {"clean": 4, "degraded": 6, "reduced": 4}
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

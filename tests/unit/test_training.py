@@ -21,7 +21,7 @@ from nopairs.errors import NopairsError
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 from nopairs.training import pairs as validation
 from nopairs.training.data import PairedData, dataset_data, validation_psnr
-from nopairs.training.loop import STOPPED, Trainer, update_average
+from nopairs.training.loop import STOPPED, Result, Trainer, update_average
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import read_validation
 from nopairs.training.schedule import learning_rate
@@ -169,6 +169,80 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_batch(tmp_path: Path
     run.losses = lambda progress, **batch: {"loss": torch.tensor(float("nan"), requires_grad=True)}
     with pytest.raises(NopairsError, match=r"not finite at step 0.*pairs \d"):
         run.run()
+
+
+def test_a_few_batches_may_be_skipped_and_no_more(tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, skips=2)
+
+    def trained(folder: str, broken: tuple[int, ...]) -> Result:
+        run = trainer(tmp_path / folder, options)
+        original = run.losses
+
+        def losses(progress: float, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
+            factor = float("nan") if run.state.step in broken else 1.0
+            return {name: factor * value for name, value in original(progress, **batch).items()}
+
+        run.losses = losses
+        return run.run()
+
+    result = trained("two", (3, 7))
+    assert result.skipped == 2 and all(value.isfinite().all() for value in result.weights.values())
+    assert list(pd.read_csv(tmp_path / "two/log.csv").skipped) == [0, 1, 1, 2, 2, 2]
+    with pytest.raises(NopairsError, match="not finite at step 9 after 2 skipped batches"):
+        trained("three", (3, 7, 9))
+
+
+class Duel(torch.nn.Module):
+    """Two players: the first moves towards the images' mean, the second towards twice the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+
+    @property
+    def players(self) -> dict[str, torch.nn.Module]:
+        return {"first": self.first, "second": self.second}
+
+    def turn(self, step: int) -> str:
+        return "second" if step % 3 == 2 else "first"
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images
+
+    def losses(self, progress: float, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        mean = batch["clean"].mean().view(1, 1) + 0.01 * torch.randn(1, 1)
+        first, second = self.first(mean), self.second(mean)
+        if self.first.weight.requires_grad:
+            assert not self.second.weight.requires_grad
+            return {"loss": (first - mean).square().mean()}
+        return {"loss": (second - 2 * first).square().mean()}
+
+
+def duel(folder: Path) -> Trainer:
+    torch.manual_seed(0)
+    clean, degraded = pairs()
+    options = dataclasses.replace(OPTIONS, steps=14, lr=0.05, warmup=0)
+    data = PairedData(clean, degraded, list(zip(clean[:1], degraded[:1], strict=True)), options)
+    device = torch.device("cpu")
+    return Trainer(Duel(), data, options, folder, seed=5, device=device, fingerprint="a")
+
+
+def test_players_move_in_turn_each_with_its_own_moments_and_resume_bit_for_bit(tmp_path: Path) -> None:
+    whole = duel(tmp_path / "whole")
+    before = {name: value.clone() for name, value in whole.network.state_dict().items()}
+    for step, moved in enumerate(("first", "first", "second", "first")):
+        whole._step()
+        changed = {
+            name for name, value in whole.network.state_dict().items() if not torch.equal(value, before[name])
+        }
+        assert changed == {f"{moved}.weight", f"{moved}.bias"}, step
+        before = {name: value.clone() for name, value in whole.network.state_dict().items()}
+    result = whole.run()
+    parts = duel(tmp_path / "parts")
+    for _ in range(7):
+        parts._step()
+    parts._save()
+    assert equal(duel(tmp_path / "parts").run().weights, result.weights)
 
 
 def test_schedules() -> None:

@@ -636,7 +636,8 @@ def training_logs(dataset):
 
 def noise_folders(dataset):
     """The real noise and each reported model's, where the dataset has pairs to measure the real one."""
-    if not settings.has_role(CONFIG, dataset, "test") or dataset in OBSERVED:
+    scaled = DATASETS[dataset]["scale"] > 1  # noise is the difference of images of one size
+    if not settings.has_role(CONFIG, dataset, "test") or dataset in OBSERVED or scaled:
         return {}
     used = (
         settings.parse_method(CONFIG, method).degradation

@@ -30,9 +30,11 @@ def check_folders(dataset: dict[str, Any]) -> None:
             continue
         clean, degraded = ({path: read_header(path) for path in list_images(folders[side])} for side in SIDES)
         if role in TILED_ROLES:
-            _refuse_small(clean | degraded, dataset["tile"])
+            _refuse_small(clean, dataset["tile"])
+            _refuse_small(degraded, dataset["tile"] // dataset["scale"])
         if role in PAIRED_ROLES:
-            _refuse_unequal(clean, degraded, *(Path(folders[side]) for side in SIDES))
+            clean_root, degraded_root = (Path(folders[side]) for side in SIDES)
+            _refuse_unequal(clean, degraded, clean_root, degraded_root, dataset["scale"])
         _refuse_one_grey_side(folders, clean, degraded)
 
 
@@ -45,14 +47,17 @@ def _refuse_small(headers: Headers, tile: int) -> None:
             )
 
 
-def _refuse_unequal(clean: Headers, degraded: Headers, clean_root: Path, degraded_root: Path) -> None:
+def _refuse_unequal(
+    clean: Headers, degraded: Headers, clean_root: Path, degraded_root: Path, scale: int
+) -> None:
     """Compare the sides in any order: only the decoder turns a photo upright."""
     sizes = {_name(path, clean_root): sorted(header[:2]) for path, header in clean.items()}
     for path, header in degraded.items():
         size = sizes.get(_name(path, degraded_root))
-        if size and size != sorted(header[:2]):
+        if size and size != sorted(scale * side for side in header[:2]):
+            factor = f" times {scale}" if scale > 1 else ""
             raise NopairsError(
-                f"{path}: {header.width}x{header.height} pixels, but its clean version has another size; "
+                f"{path}: {header.width}x{header.height} pixels{factor}, but its clean version has another size; "
                 "the images of a pair must show the same pixels"
             )
 

@@ -22,10 +22,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from nopairs.data import channels
 from nopairs.data.camera import Camera, illuminate, photograph
-from nopairs.data.degrading import Degrading, degrade, whole
+from nopairs.data.degrading import Degrading, degrade
 from nopairs.data.images import encode_png, read_rgb
 from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
+from nopairs.data.resizing import reduce_pixels, whole
+from nopairs.data.tiles import REDUCED
 from nopairs.digest import code_digest, module_file
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_file, read_json, write_json
@@ -37,8 +40,9 @@ PARTS = ".parts"  # below the dataset's folder: a file for each source photo, wi
 @dataclass(frozen=True)
 class Recipe:
     """How photos become images: the side of training tiles, of those on the degraded side (smaller by the factor of a
-    super-resolution dataset), for an embedded dataset the camera and the seed of its noise, what degrades clean `val` and `test`, and
-    of what the sides of these two are multiples.
+    super-resolution dataset), for an embedded dataset the camera and the seed of its noise, what degrades clean photos of `val`,
+    `test` and `degraded`, of what the sides of the first two are multiples, and whether degradations are learned of normalised
+    channels (`channels.py`).
     """
 
     tile: int
@@ -47,6 +51,12 @@ class Recipe:
     seed: int
     degrading: Degrading | None = None
     multiple: int = 1
+    normalise_channels: bool = False
+
+    @property
+    def scale(self) -> int:
+        """How many times larger clean images are than degraded ones."""
+        return self.tile // self.degraded_tile
 
 
 @dataclass(frozen=True)
@@ -79,8 +89,9 @@ def write_dataset(sources: Sequence[SourcePhoto], folder: Path, recipe: Recipe, 
     """Write every role's images and, when all are there, `index.csv` into `folder`.
 
     Training roles (clean, degraded, pairs) are cut into square PNGs, so that random crops never decode a large file; `val` and
-    `test` stay whole. With a camera the sources are clean photos and it takes the degraded ones. Photos that were done before
-    in the same way are left as they are, and images of photos that are gone are deleted.
+    `test` stay whole. With a camera the sources are clean photos and it takes the degraded ones. Of a super-resolution dataset clean
+    photos are also reduced to the size of degraded ones, and cut into tiles of the same names in `reduced`. Photos that were done
+    before in the same way are left as they are, and images of photos that are gone are deleted.
 
     Args:
         sources: the photos.
@@ -89,7 +100,8 @@ def write_dataset(sources: Sequence[SourcePhoto], folder: Path, recipe: Recipe, 
         jobs: processes.
     """
     index = folder / "index.csv"
-    index.unlink(missing_ok=True)
+    for made_last in (index, folder / channels.FILE):
+        made_last.unlink(missing_ok=True)
     if not (folder / PARTS).is_dir():
         shutil.rmtree(folder, ignore_errors=True)  # nothing says what it holds
     names = [_part(photo) for photo in sources]
@@ -106,6 +118,8 @@ def write_dataset(sources: Sequence[SourcePhoto], folder: Path, recipe: Recipe, 
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=context) as pool:
             list(pool.map(work, sources))
+    if recipe.normalise_channels:
+        channels.write_channels(folder)
     os.sync()  # an index says that all images are there, after a crash of the machine too
     with atomic_file(index) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -158,21 +172,33 @@ def _has_content(path: Path) -> bool:
 
 
 def _own_views(source: SourcePhoto, recipe: Recipe) -> Iterator[View]:
-    """The photo as it is; of a dataset that is degraded by a recipe, a clean `val` or `test` photo and its degraded version."""
+    """The photo as it is; of a dataset that is degraded by a recipe, its degraded version beside it, or for `degraded` in its place;
+    of a super-resolution dataset the reduced version of a clean training photo.
+    """
     folder = f"{source.role}/{source.side}" if source.role in PAIRED_ROLES else source.role
     pair = source.photo if source.role in PAIRED_ROLES else ""
     photo = load_source(source)
     if source.role in ("val", "test"):
-        height, width = (side // recipe.multiple * recipe.multiple for side in photo.shape[:2])
-        photo = photo[:height, :width]
-    if recipe.degrading and source.role in ("val", "test"):
-        photo = whole(photo, recipe.degrading)
-        rng = np.random.default_rng([recipe.seed, int(source.sha256[:8], 16)])
-        degraded = degrade(photo, recipe.degrading, rng)
-        yield View(
-            f"{source.role}/degraded/{source.photo}", source.role, source.photo, source.scene, pair, degraded
+        photo = whole(photo, recipe.multiple)
+
+    def view(folder: str, pixels: np.ndarray) -> View:
+        return View(
+            f"{folder}/{source.photo}", folder.split("/")[0], source.photo, source.scene, pair, pixels
         )
-    yield View(f"{folder}/{source.photo}", source.role, source.photo, source.scene, pair, photo)
+
+    if source.side == "clean":
+        photo = whole(photo, recipe.scale)
+        if recipe.degrading and source.role != "clean":
+            photo = whole(photo, recipe.scale * recipe.degrading.scale)
+            rng = np.random.default_rng([recipe.seed, int(source.sha256[:8], 16)])
+            degraded = degrade(reduce_pixels(photo, recipe.scale), recipe.degrading, rng)
+            if source.role == "degraded":
+                yield view("degraded", degraded)
+                return
+            yield view(f"{source.role}/degraded", degraded)
+        if source.role == "clean" and recipe.scale > 1:
+            yield view(REDUCED, reduce_pixels(photo, recipe.scale))
+    yield view(folder, photo)
 
 
 def _camera_views(source: SourcePhoto, camera: Camera, seed: int) -> Iterator[View]:
@@ -202,15 +228,18 @@ def _camera_views(source: SourcePhoto, camera: Camera, seed: int) -> Iterator[Vi
 def _pieces(view: View, recipe: Recipe, origin: str) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     """The files that a view becomes: row of the index (the hash still empty), and pixels."""
     height, width = view.pixels.shape[:2]
+    side = view.path.split("/")[view.role in PAIRED_ROLES]
+    # Reduced tiles have the corners, and so the names, of the clean ones that they were made of.
+    scale = recipe.scale if side == REDUCED else 1
     if view.role in ("val", "test"):
         corners, sides, suffix = [(0, 0)], (height, width), ""
     else:
-        side = view.path.split("/")[view.role in PAIRED_ROLES]
         tile = recipe.degraded_tile if side == "degraded" else recipe.tile
         try:
-            corners, sides, suffix = tile_corners(height, width, tile), (tile, tile), "_{:05d}_{:05d}"
+            corners = tile_corners(height * scale, width * scale, tile)
         except NopairsError as error:
             raise NopairsError(f"{origin}: {error}") from None
+        sides, suffix = (tile // scale, tile // scale), "_{:05d}_{:05d}"
     for top, left in corners:
         place = suffix.format(top, left)
         row = {
@@ -223,6 +252,7 @@ def _pieces(view: View, recipe: Recipe, origin: str) -> Iterator[tuple[dict[str,
             "width": sides[1],
             "sha256": "",
         }
+        top, left = top // scale, left // scale
         yield row, view.pixels[top : top + sides[0], left : left + sides[1]]
 
 

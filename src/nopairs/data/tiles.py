@@ -16,6 +16,14 @@ from nopairs.errors import NopairsError
 
 # Above this share of the machine's memory the tiles go to a temporary file that the system pages in as needed.
 MEMORY_SHARE = 0.25
+# Of a super-resolution dataset: its clean tiles, reduced to the size of the degraded ones, under the clean ones' names.
+REDUCED = "reduced"
+
+
+def like_degraded(dataset: Path) -> Path:
+    """Return the folder of a dataset's clean tiles that have the degraded ones' resolution."""
+    reduced = dataset / REDUCED
+    return reduced if reduced.is_dir() else dataset / "clean"
 
 
 def read_tiles(folder: Path) -> tuple[np.ndarray, list[str]]:
@@ -60,37 +68,39 @@ def random_crops(
     """Draw `batch` random crops with random flips and quarter turns, the same ones from each array of `tiles`.
 
     Args:
-        tiles: arrays of equal shape, uint8 (tiles, height, width, 3); two of them hold pairs.
+        tiles: arrays of equal shape, uint8 (tiles, height, width, 3), or some of them larger by a whole factor; two hold pairs.
         batch: number of crops.
-        crop: side of a crop in pixels.
+        crop: side of a crop in pixels of the smallest tiles.
         rng: the only source of randomness.
 
     Returns:
-        Per array a float32 tensor (batch, 3, crop, crop) in [0, 1], in channels_last memory format; and the tiles' indices.
+        Per array a float32 tensor (batch, 3, crop, crop) in [0, 1], times its factor, in channels_last memory format; and the tiles'
+        indices.
 
     Raises:
         NopairsError: the crop is larger than a tile.
     """
-    count, height, width, _ = tiles[0].shape
+    count, height, width, _ = min((array.shape for array in tiles), key=lambda shape: shape[1])
     if crop > min(height, width):
         raise NopairsError(
             f"crop {crop} is larger than the training tiles ({width}x{height}); lower `crop` or raise `tile`"
         )
     index = rng.integers(count, size=(batch, 1, 1))
-    rows = rng.integers(height - crop + 1, size=(batch, 1)) + _steps(rng, batch, crop)
-    columns = rng.integers(width - crop + 1, size=(batch, 1)) + _steps(rng, batch, crop)
+    top, upside_down = rng.integers(height - crop + 1, size=(batch, 1)), rng.random((batch, 1)) < 0.5
+    left, mirrored = rng.integers(width - crop + 1, size=(batch, 1)), rng.random((batch, 1)) < 0.5
     turned = (
         rng.random((batch, 1, 1)) < 0.5
     )  # a transposition; with the two flips it makes all eight symmetries
-    y = np.where(turned, rows[:, None, :], rows[:, :, None])
-    x = np.where(turned, columns[:, :, None], columns[:, None, :])
-    return [to_tensor(array[index, y, x]) for array in tiles], index.ravel()
-
-
-def _steps(rng: np.random.Generator, batch: int, crop: int) -> np.ndarray:
-    """Offsets 0..crop-1 a row, reversed in half of the rows."""
-    steps = np.arange(crop)[None]
-    return np.where(rng.random((batch, 1)) < 0.5, steps, steps[:, ::-1])
+    crops = []
+    for array in tiles:
+        factor = array.shape[1] // height
+        steps = np.arange(factor * crop)[None]
+        rows = factor * top + np.where(upside_down, steps, steps[:, ::-1])
+        columns = factor * left + np.where(mirrored, steps, steps[:, ::-1])
+        y = np.where(turned, rows[:, None, :], rows[:, :, None])
+        x = np.where(turned, columns[:, :, None], columns[:, None, :])
+        crops.append(to_tensor(array[index, y, x]))
+    return crops, index.ravel()
 
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from torch import nn
 
-from nopairs.data.tiles import read_tiles, to_tensor, to_uint8
+from nopairs.data.channels import Channels
+from nopairs.data.tiles import REDUCED, like_degraded, read_tiles, to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.training.hardware import autocast
+
+LARGE = "large"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,14 @@ class PairMaker(Protocol):
         """Return (clean, degraded), each (batch, 3, H, W); `strength` (batch,) is one number an image."""
 
 
+@runtime_checkable
+class Collects(Protocol):
+    """A degradation model that gathers what it needs from the degraded tiles at once, without training."""
+
+    def collect(self, degraded: np.ndarray, seed: int) -> None:
+        """Take what is needed of the degraded tiles, uint8 (tiles, H, W, 3)."""
+
+
 @torch.inference_mode()
 def sample_pairs(
     model: PairMaker,
@@ -68,16 +79,20 @@ def sample_pairs(
     strength: tuple[float, float],
     seed: int,
     batch: int = 16,
+    channels: Channels | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sample `copies` pairs of each source tile.
 
     Args:
         model: a degradation model.
-        sources: what the model makes pairs from: `clean`, `degraded` or both (then tile by tile), uint8 (tiles, H, W, 3).
+        sources: what the model makes pairs from: `clean`, `degraded` or both (then tile by tile), uint8 (tiles, H, W, 3). Of a
+            super-resolution dataset, where `clean` is reduced to the degraded tiles' size, `large` holds what it was made of, which
+            takes its place in the pairs.
         options: how to sample.
         strength: range of the strength.
         seed: of the strengths and the noise.
         batch: tiles at a time.
+        channels: the statistics that degraded images had while the model learned, which are undone; None if they were left alone.
 
     Returns:
         Clean and degraded tiles, uint8 (tiles * copies, H, W, 3), a tile's copies side by side.
@@ -90,7 +105,9 @@ def sample_pairs(
     for _ in range(options.copies):
         for start in range(0, count, batch):
             tiles = {
-                side: to_tensor(array[start : start + batch]).to(device) for side, array in sources.items()
+                side: to_tensor(array[start : start + batch]).to(device)
+                for side, array in sources.items()
+                if side != LARGE
             }
             size = len(next(iter(tiles.values())))
             level = (low + (high - low) * torch.rand(size, generator=generator)).to(device)
@@ -98,10 +115,12 @@ def sample_pairs(
                 pair = model.make_pairs(
                     tiles.get("clean"), tiles.get("degraded"), options.mode, level, generator
                 )
+            if channels:
+                pair = (pair[0], channels.undo(pair[1].float()))
             for side, images in zip(made, pair, strict=True):
                 side.append(to_uint8(images))
     clean, noisy = (_copies_side_by_side(np.concatenate(side), options.copies) for side in made)
-    return clean, noisy
+    return sources[LARGE].repeat(options.copies, 0) if LARGE in sources else clean, noisy
 
 
 def _copies_side_by_side(tiles: np.ndarray, copies: int) -> np.ndarray:
@@ -109,8 +128,13 @@ def _copies_side_by_side(tiles: np.ndarray, copies: int) -> np.ndarray:
 
 
 def read_sources(dataset: Path, kind: str, mode: str) -> dict[str, np.ndarray]:
-    """Read the tiles that a mode makes pairs from: the clean ones, for method 2 the degraded ones, or the real pairs."""
+    """Read the tiles that a mode makes pairs from: the clean ones, for method 2 the degraded ones, or the real pairs.
+
+    Of a super-resolution dataset the clean ones are the reduced ones, and what they were made of comes with them.
+    """
     if kind == "real_pairs":
         return {side: read_tiles(dataset / "pairs" / side)[0] for side in ("clean", "degraded")}
-    side = "degraded" if mode == "method2" else "clean"
-    return {side: read_tiles(dataset / side)[0]}
+    if mode == "method2":
+        return {"degraded": read_tiles(dataset / "degraded")[0]}
+    large = {LARGE: read_tiles(dataset / "clean")[0]} if (dataset / REDUCED).is_dir() else {}
+    return {"clean": read_tiles(like_degraded(dataset))[0], **large}

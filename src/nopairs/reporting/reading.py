@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
 
 _TABLE_TEXT = ["table", "dataset", "method", "metric", "rival", "source", "note"]
@@ -75,6 +79,23 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if frame.empty:
         raise NopairsError(f"{path}: no row in it; make it again")
     return frame
+
+
+def read_degraded(
+    dataset: Path, name: str, restored: Mapping[str, NDArray[np.uint8]]
+) -> NDArray[np.uint8] | None:
+    """Return a test image as it was degraded; None where it is smaller than its restored versions by a whole factor, or missing."""
+    path = dataset / "test" / "degraded" / name
+    if not path.exists():
+        return None
+    image = read_rgb(path)
+    factors = {
+        (large // side, large % side)
+        for other in restored.values()
+        for large, side in zip(other.shape[:2], image.shape[:2], strict=True)
+    }
+    enlarged = len(factors) == 1 and next(iter(factors)) > (1, 0) and next(iter(factors))[1] == 0
+    return None if enlarged else image
 
 
 def choose_images(dataset: Path, most: int) -> list[str]:

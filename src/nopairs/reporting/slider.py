@@ -16,7 +16,7 @@ from PIL import Image
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
 from nopairs.metrics.quality import psnr
-from nopairs.reporting.reading import choose_images
+from nopairs.reporting.reading import choose_images, read_degraded
 
 Pixels = NDArray[np.uint8]
 
@@ -40,9 +40,9 @@ def slider_images(dataset: Path, restored: Mapping[str, Path]) -> list[dict[str,
 def _image(dataset: Path, name: str, restored: Mapping[str, Path]) -> dict[str, Any]:
     truth = dataset / "test" / "clean" / name
     clean = read_rgb(truth) if truth.exists() else None
-    degraded = dataset / "test" / "degraded" / name
-    images = {"input": read_rgb(degraded)} if degraded.exists() else {}
-    images |= {method: read_rgb(folder / name) for method, folder in restored.items()}
+    images = {method: read_rgb(folder / name) for method, folder in restored.items()}
+    degraded = read_degraded(dataset, name, images)
+    images = ({"input": degraded} if degraded is not None else {}) | images
     first, shown = next(iter(images.items()))
     for method, image in images.items():
         if image.shape != shown.shape:

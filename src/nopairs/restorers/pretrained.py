@@ -25,7 +25,7 @@ class PretrainedOptions:
 
     weights: path of the weight file (.pth, .safetensors ...), or `catalogue:<entry>/<path>`, which the workflow fetches.
     enlarged: whether images were made small and enlarged by repeating pixels, as by a recipe's `scale`: a network for
-        super-resolution is then given every pixel once.
+        super-resolution is then given every pixel once. Without, it restores at its own scale.
     """
 
     weights: str
@@ -65,21 +65,22 @@ class Pretrained(nn.Module):
             raise NopairsError(
                 f"{path}: weights of no restorer that is known ({one_line(error) or type(error).__name__})"
             ) from None
-        if not isinstance(loaded, spandrel.ImageModelDescriptor) or (loaded.scale != 1) != options.enlarged:
+        if not isinstance(loaded, spandrel.ImageModelDescriptor) or (options.enlarged and loaded.scale == 1):
             raise NopairsError(
-                f"{path}: {loaded.architecture.name} does not map an image to one of "
-                + ("more pixels, as `enlarged` says" if options.enlarged else "its own size")
+                f"{path}: {loaded.architecture.name} does not map an image to one"
+                + (" of more pixels, as `enlarged` says" if options.enlarged else "")
             )
         if (loaded.input_channels, loaded.output_channels) != (3, 3):
             raise NopairsError(f"{path}: takes {loaded.input_channels} channels; an RGB restorer is needed")
         self.model = loaded.model
-        self.scale = int(loaded.scale)
-        self.multiple = self.scale * loaded.size_requirements.multiple_of
-        self.margin = max(self.scale * MARGIN, self.multiple)
+        self.stride = int(loaded.scale) if options.enlarged else 1
+        self.scale = int(loaded.scale) // self.stride
+        self.multiple = self.stride * loaded.size_requirements.multiple_of
+        self.margin = max(self.stride * MARGIN, self.multiple)
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
-        """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape."""
-        return self.model(degraded[:, :, :: self.scale, :: self.scale])
+        """Map (batch, 3, H, W) in [0, 1] to the restored image, of the same shape or `scale` times as large."""
+        return self.model(degraded[:, :, :: self.stride, :: self.stride])
 
 
 def _read_weights(path: Path) -> dict[str, Any]:

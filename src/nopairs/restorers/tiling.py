@@ -33,12 +33,13 @@ def restore_tiled(
         progress: called after each tile with the number of tiles done and their total.
 
     Returns:
-        The restored image, of the same shape and on the same device, not clipped.
+        The restored image, on the same device, not clipped: of the same shape, or larger by the restorer's `scale`.
 
     Raises:
-        NopairsError: the restorer returns another shape than it was given.
+        NopairsError: the restorer returns another shape than that.
     """
-    output = torch.empty_like(image)
+    scale = scale_of(restorer)
+    output = image.new_empty((*image.shape[:2], *(scale * side for side in image.shape[2:])))
 
     def read(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         return image[:, :, rows[:, None], columns]
@@ -67,37 +68,48 @@ def restore_parts(
     the same pixels. Memory depends on the tile only.
 
     Args:
-        restorer: in evaluation mode, size-preserving, with the attributes `margin` (radius of its receptive
-            field in pixels) and `multiple` (sides must be a multiple of it); tiles go to its device. One with a
-            true `positioned` is also given the image's rows and columns that the tile's pixels come from.
+        restorer: in evaluation mode, with the attributes `margin` (radius of its receptive field in pixels) and `multiple`
+            (sides must be a multiple of it); one that enlarges says in `scale` how many times. Tiles go to its device. One with a true
+            `positioned` is also given the image's rows and columns that the tile's pixels come from.
         size: height and width of the image, from one pixel.
         read: returns the pixels where given rows and columns cross, float32 (1, C, h, w) in [0, 1].
-        write: takes a part of the image, by its rows and columns, and its restored pixels, (1, C, h, w), not clipped.
+        write: takes a part of the restored image, by its rows and columns, and its pixels, (1, C, h, w), not clipped.
         tile: side of a tile without its margins, in pixels.
         margin: context on each side in pixels; the restorer's own if None.
         progress: called after each tile with the number of tiles done and their total.
 
     Raises:
-        NopairsError: the restorer returns another shape than it was given.
+        NopairsError: the restorer returns another shape than it was given, times its scale.
     """
     # mypy takes every attribute of a module for a Tensor or a Module.
     multiple = int(restorer.multiple)  # type: ignore[arg-type]
     margin = int(restorer.margin) if margin is None else margin  # type: ignore[arg-type]
     positioned = bool(getattr(restorer, "positioned", False))
+    scale = scale_of(restorer)
     rows, columns = (_spans(length, tile, margin, multiple) for length in size)
     device = next(restorer.parameters(), torch.empty(0)).device
     with torch.inference_mode():
         for done, (row, column) in enumerate(((r, c) for r in rows for c in columns), start=1):
             degraded = read(row.read, column.read).to(device)
             restored = restorer(degraded, row.read, column.read) if positioned else restorer(degraded)
-            if restored.shape != degraded.shape:
+            if restored.shape != (*degraded.shape[:2], *(scale * side for side in degraded.shape[2:])):
                 raise NopairsError(
                     f"the model makes {tuple(restored.shape)} of {tuple(degraded.shape)}; "
                     "use one that keeps the image's size and channels"
                 )
-            write(row.keep, column.keep, restored[:, :, row.centre, column.centre])
+            centre = restored[:, :, _scaled(row.centre, scale), _scaled(column.centre, scale)]
+            write(_scaled(row.keep, scale), _scaled(column.keep, scale), centre)
             if progress is not None:
                 progress(done, len(rows) * len(columns))
+
+
+def scale_of(restorer: nn.Module) -> int:
+    """Return how many times a restorer enlarges images."""
+    return int(getattr(restorer, "scale", 1))
+
+
+def _scaled(part: slice, scale: int) -> slice:
+    return slice(scale * part.start, scale * part.stop)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from nopairs.data.tiles import random_crops, read_tiles, to_tensor, to_uint8
+from nopairs.data.channels import Channels
+from nopairs.data.tiles import like_degraded, random_crops, read_tiles, to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.training.loop import Batch, Data
 from nopairs.training.options import TrainingOptions
@@ -27,7 +28,9 @@ def hold_out(clean: np.ndarray, degraded: np.ndarray) -> Images:
     return list(zip(clean[:held], degraded[:held], strict=True))
 
 
-def dataset_data(dataset: Path, roles: Sequence[str], val: Images, options: TrainingOptions) -> Data:
+def dataset_data(
+    dataset: Path, roles: Sequence[str], val: Images, options: TrainingOptions, equal_sizes: bool = False
+) -> Data:
     """Return what a method that learns from a dataset itself is trained on.
 
     Args:
@@ -35,9 +38,11 @@ def dataset_data(dataset: Path, roles: Sequence[str], val: Images, options: Trai
         roles: `pairs`, or the unpaired `clean`, `degraded`, or both.
         val: (clean, degraded) images, uint8 (H, W, 3), that validate a restorer; none for a degradation.
         options: of the training; a batch is shared equally by the two sides, or the roles.
+        equal_sizes: of a super-resolution dataset, whether clean images are those reduced to the degraded ones' size, whose channels
+            the degraded ones then have too where the dataset asks for it: what a degradation learns from.
     """
     if "pairs" not in roles:
-        return UnpairedData(dataset, roles, val, options)
+        return UnpairedData(dataset, roles, val, options, equal_sizes)
     clean, degraded = (read_tiles(dataset / "pairs" / side)[0] for side in ("clean", "degraded"))
     return PairedData(clean, degraded, val, dataclasses.replace(options, batch=max(1, options.batch // 2)))
 
@@ -56,18 +61,33 @@ def _whole(side: int) -> int:
 class UnpairedData:
     """Equal shares of each batch from clean tiles and from degraded ones, or all from one of them."""
 
-    def __init__(self, dataset: Path, roles: Sequence[str], val: Images, options: TrainingOptions) -> None:
+    def __init__(
+        self,
+        dataset: Path,
+        roles: Sequence[str],
+        val: Images,
+        options: TrainingOptions,
+        equal_sizes: bool = False,
+    ) -> None:
         """`dataset` holds a folder for each of `roles`; `val`: (clean, degraded) images, uint8 (H, W, 3)."""
         self.val = val
-        self.tiles = {role: read_tiles(dataset / role) for role in roles}
+        self.channels = Channels.read(dataset) if equal_sizes else None
+        folders = {role: dataset / role for role in roles}
+        if equal_sizes and "clean" in roles:
+            folders["clean"] = like_degraded(dataset)
+        self.tiles = {role: read_tiles(folder) for role, folder in folders.items()}
         self.index: dict[str, np.ndarray] = {}
         self.share, self.crop = max(1, options.batch // len(roles)), options.crop
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Return a tensor (batch / roles, 3, crop, crop) by the name of each role."""
+        """Return a tensor (batch / roles, 3, crop, crop) by the name of each role; larger clean images give larger crops."""
+        smallest = min(tiles.shape[1] for tiles, _ in self.tiles.values())
         batch = {}
         for role, (tiles, _) in self.tiles.items():
-            (batch[role],), self.index[role] = random_crops([tiles], self.share, self.crop, rng)
+            crop = self.crop * (tiles.shape[1] // smallest)
+            (batch[role],), self.index[role] = random_crops([tiles], self.share, crop, rng)
+        if self.channels and "degraded" in batch:
+            batch["degraded"] = self.channels.normalise(batch["degraded"])
         return batch
 
     def describe(self) -> str:

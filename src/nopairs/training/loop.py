@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -43,6 +43,18 @@ class Learner(Protocol):
         """
 
 
+@runtime_checkable
+class Game(Protocol):
+    """A learner whose parts have losses of their own, of which one is optimised at a time; each has its optimiser."""
+
+    @property
+    def players(self) -> dict[str, nn.Module]:
+        """The parts by name. What is in none of them is not trained."""
+
+    def turn(self, step: int) -> str:
+        """Return the player whose turn a step is: `losses` then gives its loss, and only its parameters move."""
+
+
 class Data(Protocol):
     """Where batches come from, and how a network is validated."""
 
@@ -69,7 +81,8 @@ class State:
     network: dict[str, Any] = field(default_factory=dict)
     average: dict[str, Any] = field(default_factory=dict)
     chosen: dict[str, Any] = field(default_factory=dict)
-    optimiser: dict[str, Any] = field(default_factory=dict)
+    optimisers: dict[str, Any] = field(default_factory=dict)
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,7 @@ class Result:
     best_step: int
     best: float | None
     seconds: float
+    skipped: int = 0
 
 
 class Trainer:
@@ -108,7 +122,11 @@ class Trainer:
         self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval() if options.ema else self.network
         self.losses = torch.compile(self.network.losses) if options.compile else self.network.losses
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=options.lr, fused=True)
+        self.players = self.network.players if isinstance(self.network, Game) else {"": self.network}
+        self.optimisers = {
+            name: torch.optim.Adam(player.parameters(), lr=options.lr, betas=options.betas, fused=True)
+            for name, player in self.players.items()
+        }
         self.state = State(fingerprint)
         self.leads = parallel.rank() == 0
         self._stop = False
@@ -151,37 +169,55 @@ class Trainer:
         }
         torch.manual_seed(self.seed * 1_000_003 + step)
         self.network.train()
-        for group in self.optimiser.param_groups:
+        player, optimiser = self._whose_turn(step)
+        for group in optimiser.param_groups:
             group["lr"] = learning_rate(options, step)
         with autocast(self.device, options.precision):
             losses = self.losses(step / options.steps, **batch)
         shown = parallel.mean(losses)
-        if (
-            self.device.type == "cpu" or step % options.log_every == 0
-        ):  # on a GPU reading the loss would stall every step
-            self._refuse_non_finite(shown)
-        self.optimiser.zero_grad(set_to_none=True)
+        # On a GPU reading the loss would stall every step.
+        if (self.device.type == "cpu" or options.skips or step % options.log_every == 0) and self._skip(
+            shown
+        ):
+            self.state.step = step + 1
+            return shown
+        optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
-        parallel.average_gradients(self.network.parameters())
+        parallel.average_gradients(player.parameters())
         if options.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), options.clip)
-        self.optimiser.step()
+            nn.utils.clip_grad_norm_(player.parameters(), options.clip)
+        optimiser.step()
         if options.ema:
             update_average(self.average, self.network, min(options.ema, (1 + step) / (10 + step)))
         self.state.step = step + 1
         return shown
 
+    def _whose_turn(self, step: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+        """Return what a step trains, with its optimiser; the other players' parameters take no gradients meanwhile."""
+        name = self.network.turn(step) if isinstance(self.network, Game) else ""
+        if len(self.players) > 1:
+            for other, player in self.players.items():
+                player.requires_grad_(other == name)
+        return self.players[name], self.optimisers[name]
+
+    def _skip(self, losses: dict[str, torch.Tensor]) -> bool:
+        """Whether a step's batch is left out because its losses are not finite; raises NopairsError when too many were."""
+        finite = all(math.isfinite(float(value.detach())) for value in losses.values())
+        if not finite and self.state.skipped >= self.options.skips:
+            self._refuse_non_finite(losses)
+        self.state.skipped += not finite
+        return not finite
+
     def _refuse_non_finite(self, losses: dict[str, torch.Tensor]) -> None:
         values = {name: float(value.detach()) for name, value in losses.items()}
-        if all(map(math.isfinite, values.values())):
-            return
+        before = f" after {self.state.skipped} skipped batches" if self.options.skips else ""
         saved = (
             f"the last good state is in {self.state_file}"
             if self.state_file.exists()
             else "no state was saved yet"
         )
         raise NopairsError(
-            f"{self.folder}: the loss is not finite at step {self.state.step} ({values}); batch: {self.data.describe()}; "
+            f"{self.folder}: the loss is not finite at step {self.state.step}{before} ({values}); batch: {self.data.describe()}; "
             f"{saved}; lower `lr`, set `clip`, or train with `precision: float32`"
         )
 
@@ -200,9 +236,11 @@ class Trainer:
         fixed = {
             "step": step,
             "loss": row.pop("loss"),
-            "lr": self.optimiser.param_groups[0]["lr"],
+            "lr": learning_rate(options, step - 1),
             "seconds": self.state.seconds,
         }
+        if options.skips:
+            fixed["skipped"] = self.state.skipped
         self.state.log.append({**fixed, **row})
         progress.show(step, loss=fixed["loss"], **row)
 
@@ -227,7 +265,7 @@ class Trainer:
 
     def _save(self) -> None:
         self.state.network, self.state.average = self.network.state_dict(), self.average.state_dict()
-        self.state.optimiser = self.optimiser.state_dict()
+        self.state.optimisers = {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
         self._write()
 
     def _write(self) -> None:
@@ -252,18 +290,21 @@ class Trainer:
             return
         self.network.load_state_dict(self.state.network)
         self.average.load_state_dict(self.state.average)
-        self.optimiser.load_state_dict(self.state.optimiser)
+        for name, optimiser in self.optimisers.items():
+            optimiser.load_state_dict(self.state.optimisers[name])
 
     def _finish(self) -> Result:
         state = self.state
         state.chosen = state.chosen or {
             key: value.detach().cpu() for key, value in self.average.state_dict().items()
         }
-        state.network, state.average, state.optimiser = {}, {}, {}
+        state.network, state.average, state.optimisers = {}, {}, {}
         if self.leads:
             self._write()
         best = state.best if state.best_step else None
-        return Result(state.chosen, state.step, state.best_step or state.step, best, state.seconds)
+        return Result(
+            state.chosen, state.step, state.best_step or state.step, best, state.seconds, state.skipped
+        )
 
 
 @torch.no_grad()

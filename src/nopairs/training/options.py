@@ -21,7 +21,9 @@ class TrainingOptions:
     schedule: constant; halve (at each of `milestones`, steps); cosine (to `final_lr`).
     warmup: steps over which the rate rises linearly from zero.
     ema: decay of the exponential moving average of the weights that is validated and saved; 0 saves the last weights.
+    betas: decays of Adam's two moments.
     clip: largest norm of the gradient; 0 does not clip.
+    skips: so many batches whose loss is not finite are left out before the training fails.
     precision: auto takes bfloat16 where the hardware computes in it, otherwise float32.
     compile: whether to pass the network through torch.compile.
     validate_every: steps between validations; the best validated weights are saved. 0 saves the final ones.
@@ -38,7 +40,9 @@ class TrainingOptions:
     final_lr: float = 0.0
     warmup: int = 0
     ema: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 0.0
+    skips: int = 0
     precision: str = "auto"
     compile: bool = False
     validate_every: int = 0
@@ -49,7 +53,7 @@ class TrainingOptions:
         for name in ("steps", "batch", "crop", "log_every"):
             if getattr(self, name) < 1:
                 raise NopairsError(f"training: {name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("warmup", "clip", "validate_every", "save_every", "final_lr"):
+        for name in ("warmup", "clip", "skips", "validate_every", "save_every", "final_lr"):
             if getattr(self, name) < 0:
                 raise NopairsError(f"training: {name} is {getattr(self, name)}; it must not be negative")
         if self.lr <= 0 or not 0 <= self.ema < 1:

@@ -35,10 +35,13 @@ def read_validation(dataset: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     clean, degraded = (dataset / "val" / side for side in ("clean", "degraded"))
     names = sorted(path.name for path in clean.glob("*.png"))
     side = max(SMALLEST_MIDDLE, math.isqrt(ENOUGH_PIXELS // max(1, len(names))))
-    return [tuple(middle(read_rgb(half / name), side) for half in (clean, degraded)) for name in names]  # type: ignore[misc]
+    return [middles(read_rgb(clean / name), read_rgb(degraded / name), side) for name in names]
 
 
-def middle(image: np.ndarray, most: int) -> np.ndarray:
-    """Return the middle of (H, W, C), at most `most` pixels a side."""
-    top, left = ((side - min(side, most)) // 2 for side in image.shape[:2])
-    return image[top : top + most, left : left + most]
+def middles(clean: np.ndarray, degraded: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the middles of a pair (H, W, C), at most `most` pixels a side of the clean image, which may be larger by a factor."""
+    factor = clean.shape[0] // degraded.shape[0]
+    most //= factor
+    top, left = ((side - min(side, most)) // 2 for side in degraded.shape[:2])
+    large = [slice(factor * start, factor * (start + most)) for start in (top, left)]
+    return clean[large[0], large[1]], degraded[top : top + most, left : left + most]

@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import yaml
@@ -29,6 +29,14 @@ def train_in_passing(
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(network, data, options, Path(folder), seed=seed, device=device, fingerprint="")
         network.load_state_dict(trainer.run().weights)
+
+
+@runtime_checkable
+class NeedsTutors(Protocol):
+    """A network that is trained with others (a critic, a discriminator, features to compare), which are not saved with it."""
+
+    def add_tutors(self) -> None:
+        """Add them, before training; what a saved model is loaded into does without."""
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +78,9 @@ def _train_and_save(
     torch.manual_seed(args.seed)
     network = make(family, entry["kind"], entry.get("options", {}))
     prepare(network)
+    kept, parameters = set(network.state_dict()), sum(p.numel() for p in network.parameters())
+    if isinstance(network, NeedsTutors):
+        network.add_tutors()
     device = parallel.own(pick_device(args.device))
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
     config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()
@@ -91,15 +102,17 @@ def _train_and_save(
         return
     facts = {
         "training": entry["training"],
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "parameters": parameters,
         "seed": args.seed,
         "steps": result.steps,
         "chosen_step": result.best_step,
         "chosen_val": result.best,
+        "skipped": result.skipped,
         "seconds": round(result.seconds, 1),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {threads} threads",
         "processes": parallel.size(),
         "config_sha256": config_hash,
         "data_sha256": data_hash,
     }
-    save_model(args.out, family, entry["kind"], entry.get("options", {}), result.weights, facts)
+    weights = {name: value for name, value in result.weights.items() if name in kept}
+    save_model(args.out, family, entry["kind"], entry.get("options", {}), weights, facts)
