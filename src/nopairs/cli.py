@@ -70,7 +70,8 @@ def _add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_enhance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = (
         "Move restored photos, of whatever tool, towards the statistics of natural ones (deep optimal transport). The map is "
-        "fitted first, on the photos themselves and a folder of natural ones; about ten of each are enough."
+        "fitted first, on the photos themselves and a folder of natural ones: ten of each of 512 x 512 pixels or more; of small ones as "
+        "many more as have those pixels together (with --images)."
     )
     parser = commands.add_parser("enhance", help="make restored photos more natural", description=text)
     parser.add_argument(
@@ -113,7 +114,10 @@ def _add_enhance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--patch", type=positive_int, default=3, help="side of a patch of latents (default: 3)"
     )
     parser.add_argument(
-        "--images", type=positive_int, default=10, help="photos of each side to fit on, at most (default: 10)"
+        "--images",
+        type=positive_int,
+        default=10,
+        help="photos of each side to fit on, at most; more of small ones, which have fewer patches (default: 10)",
     )
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the fitted map there")
     parser.add_argument(

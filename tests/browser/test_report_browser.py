@@ -329,8 +329,11 @@ def test_alpha_moves_through_the_crops(page: webdriver.Chrome) -> None:
     assert element(page, "#alpha-told").text == "1"
     assert "the restorer alone" in element(page, "#alpha-moved-name").text
     assert picture.get_attribute("src") != natural
+    assert picture.get_attribute("src") == element(page, "#alpha-restored").get_attribute("src")
     assert "PSNR 29.99 dB, SWD 9.00" in element(page, "#alpha-note").text
     assert value.get_attribute("aria-valuetext") == "alpha 1"
+    ticks = page.find_elements(By.CSS_SELECTOR, "#alpha-ticks option")
+    assert [tick.get_attribute("value") for tick in ticks] == ["1", "3"]
 
 
 def test_another_image_keeps_alpha(page: webdriver.Chrome) -> None:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from skimage import data
+from test_autoencoders import taef2_files
 from torch import nn
 
+from nopairs.data.store import MIRROR_VARIABLE
 from nopairs.errors import NopairsError
 from nopairs.metrics.gaussian import Moments, gelbrich
+from nopairs.transport.autoencoders import Taef2, Taef2Options
 from nopairs.transport.dot import (
     Codec,
     Dot,
@@ -150,6 +156,26 @@ def test_tiles_add_up_to_the_image_and_leave_no_seam() -> None:
     assert steps.max() <= 1 / 50 + 1e-6
 
 
+@pytest.mark.parametrize("weights", ["random", "published"])
+def test_an_autoencoder_that_sees_whole_tiles_leaves_no_seam(weights: str, tmp_path: Path) -> None:
+    """TAEF2 normalises over all it sees, so that tiles differ from the whole; but no more at their borders than elsewhere."""
+    folder = Path(os.environ.get(MIRROR_VARIABLE, "/nowhere")) / "taef2"
+    if weights == "published" and not folder.is_dir():
+        pytest.skip(f"no TAEF2 below {MIRROR_VARIABLE}")
+    names = [str(folder / f"taef2_{part}.pth") for part in ("encoder", "decoder")]
+    model = Taef2(taef2_files(tmp_path) if weights == "random" else Taef2Options(*names))
+    photo = torch.from_numpy(data.astronaut()[:224, :160] / 255).float().permute(2, 0, 1)[None]
+    codec = Codec(model, "float32")
+    natural, restored = (codec.latents_of(F.avg_pool2d(photo, k, 1, k // 2)) for k in (1, 5))
+    dot, _ = fit([restored], [natural], DotOptions(patch=1))
+    smooth = F.avg_pool2d(photo, 5, 1, 2)
+    whole, tiled = (Enhancer(dot, model, "float32", tile).transport(smooth) for tile in (256, 128))
+    for axis, borders in ((2, [64, 128, 192]), (3, [64, 128])):
+        added = (tiled - whole).diff(dim=axis).abs().mean(dim=[d for d in range(4) if d != axis])
+        at_borders = max(float(added[border - 1]) for border in borders)
+        assert 0 < at_borders < 2 * float(added.median())
+
+
 def test_noise_is_the_same_in_every_run_and_batch() -> None:
     grey = images(3, 8)[:, :1].expand(3, 3, 48, 40)
     dot, _ = fit(latents(grey), latents(images(6, 9)), DotOptions(patch=1))
@@ -192,7 +218,8 @@ def test_too_few_patches_are_shrunk_and_said() -> None:
 def test_a_constant_image() -> None:
     constant = torch.full((2, 3, 32, 32), 0.5)
     dot, facts = fit(latents(constant), latents(images(4, 13)), DotOptions(patch=1))
-    assert facts.singular
+    assert facts.singular and facts.variance == 0
+    assert "look whether those images are blank" in facts.remarks(12)[-1]
     assert torch.isfinite(Enhancer(dot, Shuffle(), "float32").transport(constant)).all()
     moved = Enhancer(fitted(), Shuffle(), "float32").transport(constant)
     assert torch.isfinite(moved).all()
@@ -252,11 +279,15 @@ def test_convolution_is_much_faster_than_vector_by_vector() -> None:
         columns = (dot.matrix.float() @ vectors)[..., 0].transpose(1, 2)
         return F.fold(columns, (64, 64), 3)
 
-    seconds = []
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    least = []
     for function in (patchwise, lambda: dot(natural)):
-        function()
-        start = time.perf_counter()
-        for _ in range(3):
+        seconds = []
+        for _ in range(4):
+            start = time.process_time()
             function()
-        seconds.append(time.perf_counter() - start)
-    assert seconds[0] > 4 * seconds[1]  # the benchmark measures it; here, under load, far less is asked
+            seconds.append(time.process_time() - start)
+        least.append(min(seconds))
+    torch.set_num_threads(threads)
+    assert least[0] > 3 * least[1]  # the benchmark measures it; here, under load, far less is asked

@@ -110,6 +110,35 @@ def test_mistakes_are_one_line(
     assert message in told and told.count("\n") == 1
 
 
+def test_an_autoencoder_without_weights_is_one_line(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folders / "vae").mkdir()
+    (folders / "vae/config.json").write_text('{"_class_name": "AutoencoderKL"}')
+    assert enhance(folders, "--natural", folders / "natural", "--autoencoder", folders / "vae") == 1
+    told = capsys.readouterr().err
+    assert "no AutoencoderKL could be read there" in told and told.count("\n") == 1
+
+
+def test_constant_photos_are_moved(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They have next to no variance in their latents, and that is said."""
+    for path in (folders / "restored").glob("*.png"):
+        Image.fromarray(np.full_like(read_rgb(path), 100)).save(path)
+    assert enhance(folders, "--natural", folders / "natural", "--patch", "1") == 0
+    told = capsys.readouterr().err
+    assert "of the variance of the natural ones" in told and told.count("\n") == 1
+    assert len(list((folders / "out").glob("*.png"))) == 3
+
+
+def test_latents_that_are_not_finite_are_one_line(
+    folders: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Embedded, "encode", lambda self, images: torch.full((1, 3, 8, 8), torch.nan))
+    assert enhance(folders, "--natural", folders / "natural") == 1
+    told = capsys.readouterr().err
+    assert "values that are not finite" in told and told.count("\n") == 1
+
+
 def test_alpha_out_of_range(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         enhance(folders, "--natural", folders / "natural", "--alpha", "2")

@@ -163,6 +163,10 @@ function startAlpha(entries) {
     value.max = steps.length - 1;
     value.value = Math.max(0, steps.findIndex((step) => step.alpha === before));
     Object.assign(get("alpha-clean"), { src: clean, alt: `${name}, clean` });
+    const alone = steps.find((step) => step.alpha === 1);
+    Object.assign(get("alpha-restored"), { src: alone.src, alt: `${name}, the restorer alone` });
+    const ticks = steps.flatMap((step, place) => (step.alpha === 0 || step.alpha === 1 ? [new Option("", place)] : []));
+    get("alpha-ticks").replaceChildren(...ticks);
     show();
   }
 

@@ -7,6 +7,7 @@ H / `factor`, W / `factor`)) and `decode` (back, not clipped).
 from __future__ import annotations
 
 import itertools
+import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,9 +183,10 @@ def _from_diffusers(kind: str, folder: str) -> Any:
     make_torchvision_importable()
     import diffusers
 
+    diffusers.utils.logging.set_verbosity(logging.CRITICAL)  # what goes wrong is told below, in one line
     try:
         model, loaded = getattr(diffusers, kind).from_pretrained(
-            folder, use_safetensors=True, output_loading_info=True
+            folder, use_safetensors=True, output_loading_info=True, low_cpu_mem_usage=False
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise NopairsError(

@@ -26,6 +26,7 @@ ALPHAS = (-0.5, -0.25, 0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1, 1.25,
 """What alpha is chosen from, and what curves are drawn through."""
 TILE = 1024
 """Default side of a tile, in pixels: images up to it are moved whole."""
+BLANK = 0.1  # share of variance below which images are near constant; blurred by boxes of 9 pixels a photo keeps three quarters
 OVERLAP = 64  # pixels by which tiles overlap, over which one fades into the next
 
 
@@ -76,12 +77,14 @@ class FitFacts:
         shrinkage: how far their covariances were moved towards multiples of the identity, 0 to 1.
         distance: Gelbrich distance of the two, per value of a patch (root mean square).
         singular: whether the restored latents leave directions empty, which noise fills.
+        variance: of the restored latents, as a share of that of the natural ones.
     """
 
     patches: tuple[int, int]
     shrinkage: tuple[float, float]
     distance: float
     singular: bool
+    variance: float
 
     def remarks(self, dimension: int) -> list[str]:
         """Return what a user should know."""
@@ -95,6 +98,11 @@ class FitFacts:
         if self.singular:
             remarks.append(
                 "the restored latents are singular: noise fills the directions that they leave empty"
+            )
+        if self.variance < BLANK:
+            remarks.append(
+                f"the restored latents have {self.variance:.1%} of the variance of the natural ones, so that the map makes much of little;"
+                " look whether those images are blank"
             )
         return remarks
 
@@ -198,6 +206,9 @@ def fit(
         (source_share, target_share),
         distance / math.sqrt(len(source.mean)),
         bool(move.noise_root.any()),
+        float(
+            source_covariance.trace() / target_covariance.trace().clamp(min=torch.finfo(torch.float64).tiny)
+        ),
     )
     return dot, facts
 
