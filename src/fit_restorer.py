@@ -1,4 +1,4 @@
-"""Fit a restorer: train it on pairs or on the dataset's own images, or choose a classical one's strength on `val`, or neither.
+"""Fit a restorer: train it on pairs or on the dataset's own images, or take another one's weights, or choose a strength on `val`.
 
 All is judged on the dataset's real validation pairs. Where it has none, training on pairs is validated on some of them, held out; a
 strength is chosen on held-out pairs of another degradation (`--stand-in`); and what learns from unpaired images keeps its last weights.
@@ -15,8 +15,8 @@ import torch
 import yaml
 
 from nopairs import errors, registry
-from nopairs.files import write_csv
-from nopairs.models import make, save_model, training_roles
+from nopairs.files import atomic_file, read_json, write_csv
+from nopairs.models import DESCRIPTION, load_weights, make, save_model, training_roles
 from nopairs.training.data import Images, PairedData, dataset_data, hold_out, validation_psnr
 from nopairs.training.loop import Data
 from nopairs.training.options import TrainingOptions
@@ -29,6 +29,9 @@ MOST_JUDGES = 12
 
 def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
+    if args.weights_of:
+        borrow(args.weights_of, entry, args.out)
+        return
     if getattr(registry.find(registry.RESTORERS, entry["kind"]), "learned", False):
         roles = training_roles("restorer", entry)
         train_and_save("restorer", args, lambda options: training_data(args, roles, options))
@@ -42,6 +45,20 @@ def main(args: argparse.Namespace) -> None:
     # A published network brings weights.
     weights = make("restorer", entry["kind"], options).state_dict()
     save_model(args.out, "restorer", entry["kind"], options, weights, {"seed": args.seed})
+
+
+def borrow(lender: Path, entry: dict[str, Any], out: Path) -> None:
+    """Save a trained model's weights with the options of `entry`: those of its architecture must be the same."""
+    network = make("restorer", entry["kind"], entry.get("options", {}))
+    load_weights(network, lender)
+    facts = read_json(lender / DESCRIPTION)
+    log = (lender / "log.csv").read_text()
+    with atomic_file(out / "log.csv") as temporary:
+        temporary.write_text(log)
+    kept = {name: facts[name] for name in ("parameters", "seed", "steps", "seconds", "device")}
+    weights = network.state_dict()
+    options = entry.get("options", {})
+    save_model(out, "restorer", entry["kind"], options, weights, {"weights_of": lender.parent.name, **kept})
 
 
 def training_data(args: argparse.Namespace, roles: Sequence[str], options: TrainingOptions) -> Data:
@@ -74,6 +91,11 @@ if __name__ == "__main__":
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
     parser.add_argument(
         "--pairs", type=Path, help="folder of the training pairs, for a restorer that learns from them"
+    )
+    parser.add_argument(
+        "--weights-of",
+        type=Path,
+        help="folder of a trained model whose weights are applied with this entry's options",
     )
     parser.add_argument(
         "--stand-in", type=Path, help="pairs of another degradation, for a dataset without `val`"

@@ -55,6 +55,11 @@ class Method:
         """The method without its transport."""
         return "+".join(filter(None, (self.degradation, self.restorer)))
 
+    def trained(self, restorers: dict[str, Any]) -> str:
+        """The method whose training this one's restorer has its weights from: `base`, unless its entry names another `model`."""
+        lender = restorers[self.restorer]["model"]
+        return "+".join(filter(None, (self.degradation, lender)))
+
     @property
     def fitted(self) -> str:
         """The method without its alpha, which one fit serves all of."""
@@ -87,6 +92,8 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
             raise NopairsError(
                 f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}"
             )
+    for name in config["restorers"]:
+        _check_lender(config["restorers"], name)
     config["priors"] = {name: _inherit(config["priors"], name) for name in config.get("priors", {})}
     for name, entry in config["priors"].items():
         _check_prior(name, entry)
@@ -267,6 +274,23 @@ def _check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> No
                 )
     except (NopairsError, TypeError) as error:
         raise NopairsError(f"config: {place}: {error}") from None
+
+
+def _check_lender(restorers: dict[str, Any], name: str) -> None:
+    """Fill in the restorer whose weights one applies: its own, or those of another one of its kind, which has its own."""
+    entry = restorers[name]
+    lender = entry.setdefault("model", name)
+    if lender not in restorers:
+        raise NopairsError(
+            f"config: restorers: {name}: model {lender!r}: {registry.suggest(lender, restorers)}"
+        )
+    other = restorers[lender]
+    if lender != name and (
+        other["kind"] != entry["kind"] or other.get("model", lender) != lender or not learns(other)
+    ):
+        raise NopairsError(
+            f"config: restorers: {name}: model {lender!r} must be a {entry['kind']} that is trained itself"
+        )
 
 
 def _check_names(config: dict[str, Any]) -> None:

@@ -89,13 +89,18 @@ def load_model(folder: Path) -> Any:
         )
     family, kind, options = _read_description(folder)
     network = make(family, kind, options)
+    load_weights(network, folder)
+    return network.eval()
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Load the weights of the model in `folder` into `network`; raises NopairsError if they are another architecture's."""
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, OSError) as error:
         raise NopairsError(
-            f"{folder / WEIGHTS}: not the weights of this {kind} ({one_line(error)}); train it again"
+            f"{folder / WEIGHTS}: not the weights of this {type(network).__name__.lower()} ({one_line(error)}); train it again"
         ) from None
-    return network.eval()
 
 
 def _read_description(folder: Path) -> tuple[str, str, dict[str, Any]]:

@@ -365,3 +365,44 @@ def test_a_prior_needs_an_operator_and_a_restorer_none() -> None:
     assert resolved["datasets"]["textures"]["roles"] == ["clean", "val", "test"]
     with pytest.raises(NopairsError, match="'bare' has clean images only"):
         resolve({"datasets": {"bare": {"source": "set12"}}, "tables": {"x": {**table, "dataset": "bare"}}})
+
+
+def test_a_restorer_may_apply_the_weights_of_another() -> None:
+    table = {"t": {"methods": ["awgn+resflow_8", "input"], "metrics": ["psnr"]}}
+    resolved = resolve({"tables": table})
+    eight = config.parse_method(resolved, "awgn+resflow_8")
+    assert eight.base == "awgn+resflow_8" and eight.trained(resolved["restorers"]) == "awgn+resflow"
+    assert resolved["restorers"]["resflow_8"]["options"]["steps"] == 8
+    itself = config.parse_method(resolved, "awgn+resflow")
+    assert itself.trained(resolved["restorers"]) == itself.base
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("resflw", "did you mean 'resflow'"),
+        ("dncnn", "must be a resflow"),
+        ("resflow_8", "that is trained itself"),
+    ],
+)
+def test_weights_come_from_a_training_of_the_same_kind(model: str, told: str) -> None:
+    with pytest.raises(NopairsError, match=told):
+        resolve({"restorers": {"other": {"base": "resflow", "model": model}}})
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"steps": 0}, "steps is 0; a restoration takes at least 1"),
+        ({"beta": -1}, "singular at t = 0"),
+        ({"step": 4}, "unknown option 'step'; did you mean 'steps'"),
+    ],
+)
+def test_impossible_flows_are_refused(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(NopairsError, match=f"config: restorers: resflow: .*{told}"):
+        resolve({"restorers": {"resflow": {"options": options}}})
+
+
+def test_a_flow_and_its_transport_are_one_line_of_a_table() -> None:
+    table = {"t": {"methods": ["ludvae+resflow+dot"], "metrics": ["psnr"]}}
+    assert resolve({"tables": table})["tables"]["t"]["methods"] == ["ludvae+resflow+dot"]

@@ -12,7 +12,8 @@ import pytest
 import torch
 from skimage import data
 
-from nopairs.models import load_model
+from nopairs.errors import NopairsError
+from nopairs.models import load_model, make, save_model
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
@@ -45,8 +46,38 @@ def test_a_published_network_is_kept_with_its_weights(tmp_path: Path) -> None:
     published = DnCNN(DnCNNOptions(depth=17, width=64)).eval()
     torch.save(published.state_dict(), tmp_path / "published.pth")
     entry = {"kind": "pretrained", "options": {"weights": str(tmp_path / "published.pth")}}
-    arguments = {"entry": json.dumps(entry), "dataset": tmp_path, "stand_in": None, "threads": 1, "seed": 0}
+    arguments = {
+        "entry": json.dumps(entry),
+        "dataset": tmp_path,
+        "stand_in": None,
+        "threads": 1,
+        "seed": 0,
+        "weights_of": None,
+    }
     main(argparse.Namespace(**arguments, out=tmp_path / "model"))
     image = torch.rand(1, 3, 16, 16)
     with torch.inference_mode():
         torch.testing.assert_close(load_model(tmp_path / "model")(image), published(image))
+
+
+def test_weights_of_another_training_are_applied_with_options_of_their_own(tmp_path: Path) -> None:
+    options = {"width": 8, "multipliers": [1, 2], "attention": [], "norm": "none", "adapter_width": 4}
+    trained = make("restorer", "resflow", options)
+    torch.nn.init.normal_(trained.network.unet.out.weight)
+    facts = {"parameters": 1, "seed": 0, "steps": 5, "seconds": 2.5, "device": "cpu"}
+    save_model(tmp_path / "awgn+resflow", "restorer", "resflow", options, trained.state_dict(), facts)
+    (tmp_path / "awgn+resflow/log.csv").write_text("step,loss\n5,0.1\n")
+
+    def fit(**changed: object) -> None:
+        entry = json.dumps({"kind": "resflow", "options": options | changed})
+        main(argparse.Namespace(entry=entry, weights_of=tmp_path / "awgn+resflow", out=tmp_path / "eight"))
+
+    fit(steps=8)
+    eight = load_model(tmp_path / "eight")
+    assert eight.options.steps == 8
+    for mine, theirs in zip(eight.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert (tmp_path / "eight/log.csv").read_text() == "step,loss\n5,0.1\n"
+    with pytest.raises(NopairsError, match="not the weights of this resflow") as error:
+        fit(width=16)
+    assert "\n" not in str(error.value)

@@ -161,6 +161,11 @@ def test_transports_are_rows_of_a_table(run: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(run / "results/tables/transport.csv")
     notes = table[table.metric == "psnr"].set_index("method").note
+    assert notes["ludvae+resflow+dot"].startswith("moved in the latents of embedded, alpha = 0")
+    models = run / "results/models/photos"
+    one, four = (models / f"ludvae+{name}/seed0/model.json" for name in ("resflow_1", "resflow"))
+    assert json.loads(one.read_text())["weights_of"] == "ludvae+resflow"
+    assert one.with_suffix(".safetensors").read_bytes() == four.with_suffix(".safetensors").read_bytes()
     assert notes["awgn+dncnn+dot"].startswith("moved in the latents of embedded, alpha = 0")
     assert "best on val for psnr" in notes["nlm+dot@psnr"]
     assert notes["embedded"].startswith("the clean images, encoded and decoded by embedded")

@@ -57,8 +57,11 @@ CHAINS = {method: settings.parse_method(CONFIG, method) for method in METHODS}
 # Methods that end in a transport, what is fitted for them, and what they begin with, which need not be in a table.
 MOVED = {name: chain for name, chain in CHAINS.items() if chain.transport}
 FITTED = {chain.fitted: chain for chain in MOVED.values()}
+RESTORING = [
+    chain for chain in CHAINS.values() if not (chain.autoencoder or chain.prior)
+]
 BASES = sorted(
-    {chain.base for chain in CHAINS.values() if not (chain.autoencoder or chain.prior)}
+    {name for chain in RESTORING for name in (chain.base, chain.trained(RESTORERS))}
 )
 SEEDS = CONFIG["seeds"]
 # How many there are is not known where jobs go to a cluster.
@@ -245,14 +248,24 @@ def is_prior(wildcards):
 
 
 def is_trained(wildcards):
+    return is_learner(wildcards) and not borrows(wildcards)
+
+
+def is_learner(wildcards):
     return settings.learns(RESTORERS[chain_of(wildcards).restorer])
+
+
+def borrows(wildcards):
+    """Whether a restorer applies the weights of another one's training."""
+    chain = chain_of(wildcards)
+    return chain.trained(RESTORERS) != chain.base
 
 
 def is_network(wildcards):
     if chain_of(wildcards).transport or chain_of(wildcards).autoencoder:
         return True
     pretrained = RESTORERS[chain_of(wildcards).restorer]["kind"] == "pretrained"
-    return pretrained or is_trained(wildcards)
+    return pretrained or is_learner(wildcards)
 
 
 # data.smk
@@ -324,7 +337,7 @@ def model_argument(wildcards, input):
 # restoration.smk
 def training_pairs(wildcards):
     degradation = chain_of(wildcards).degradation
-    if degradation is None:
+    if degradation is None or borrows(wildcards):
         return []
     return f"results/pairs/{wildcards.dataset}/{degradation}/seed{wildcards.seed}/degraded.npy"
 
@@ -342,7 +355,17 @@ def restorer_code(script):
     )
 
 
+def lender(wildcards):
+    """The model whose weights a restorer applies, where they are not its own."""
+    if not borrows(wildcards):
+        return []
+    name = chain_of(wildcards).trained(RESTORERS)
+    return f"results/models/{wildcards.dataset}/{name}/seed{wildcards.seed}/model.json"
+
+
 def fit_arguments(wildcards, input):
+    if input.lender:
+        return f"--weights-of {Path(input.lender).parent}"
     return f"--pairs {Path(input.pairs).parent}" if input.pairs else ""
 
 
@@ -613,7 +636,7 @@ def trained_by(method):
         if learned(registry.DEGRADATIONS, entry["kind"]):
             trained.append(entry["model"])
     if not parts.autoencoder and settings.learns(RESTORERS[parts.restorer]):
-        trained.append(parts.base)
+        trained.append(parts.trained(RESTORERS))
     if parts.autoencoder or parts.transport:
         name = parts.autoencoder or TRANSPORTS[parts.transport]["autoencoder"]
         if learned(registry.AUTOENCODERS, AUTOENCODERS[name]["kind"]):

@@ -1,12 +1,13 @@
 # Restorers: fitted, then applied to the test images.
 
 
-# A restorer that learns is trained on the pairs of its degradation, or on the dataset itself; a classical one has its strength
-# chosen on `val`.
+# A restorer that learns is trained on the pairs of its degradation, or on the dataset itself, or takes the weights of another one; a
+# classical one has its strength chosen on `val`.
 rule fit_restorer:
     input:
         index="results/data/{dataset}/index.csv",
         pairs=training_pairs,
+        lender=lender,
         stand_in=stand_in,
         weights=published_weights,
     output:
