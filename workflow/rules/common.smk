@@ -63,6 +63,14 @@ RESTORING = [
 BASES = sorted(
     {name for chain in RESTORING for name in (chain.base, chain.trained(RESTORERS))}
 )
+# Trainings whose restorer follows a flow.
+FLOWS = sorted(
+    {
+        chain.trained(RESTORERS)
+        for chain in RESTORING
+        if RESTORERS[chain.restorer]["kind"] == "resflow"
+    }
+)
 SEEDS = CONFIG["seeds"]
 # How many there are is not known where jobs go to a cluster.
 ALL_CORES = workflow.resource_settings.cores or CONFIG["threads"]
@@ -127,6 +135,7 @@ wildcard_constraints:
     degradation=any_of(DEGRADATIONS),
     method=any_of({*METHODS, *BASES}),
     base=any_of(BASES),
+    flow=any_of(FLOWS),
     moved=any_of(MOVED),
     fitted=any_of(FITTED),
     autoencoder=any_of(AUTOENCODERS),
@@ -367,6 +376,29 @@ def fit_arguments(wildcards, input):
     if input.lender:
         return f"--weights-of {Path(input.lender).parent}"
     return f"--pairs {Path(input.pairs).parent}" if input.pairs else ""
+
+
+# flow.smk
+def evaluations_of(table):
+    """How often a table's flows ask for the velocity, by method: of those that only their steps set apart."""
+    chains = {name: CHAINS[name] for name in CONFIG["tables"][table]["methods"]}
+    entries = {
+        name: RESTORERS[chain.restorer]["options"]
+        for name, chain in chains.items()
+        if name == chain.base and chain.trained(RESTORERS) in FLOWS
+    }
+    defaults = registry.find(registry.RESTORERS, "resflow").Options()
+    return {
+        name: options.get("steps", defaults.steps)
+        for name, options in entries.items()
+        if {"solver", "auxiliary", "grid_power"}.isdisjoint(options)
+    }
+
+
+def flow_of_table(wildcards):
+    table = CONFIG["tables"][wildcards.table]
+    name = CHAINS[next(iter(evaluations_of(wildcards.table)))].trained(RESTORERS)
+    return f"results/flows/{table['datasets'][0]}/{name}/seed{SEEDS[0]}"
 
 
 # transport.smk
