@@ -387,7 +387,7 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             f"config: datasets: {name}: source {entry.name!r} is weights of networks, no photos"
         )
     _check_dataset_keys(name, settings, entry)
-    entry = entry.for_training() if "role" in settings else entry
+    entry = entry.in_role(settings["role"]) if "role" in settings else entry
     tile = settings.get("tile", entry.defaults.get("tile", 256))
     scale = settings.get("scale", entry.upscale)
     resolved = {

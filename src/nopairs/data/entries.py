@@ -103,11 +103,10 @@ class Entry:
     def _dealt_sides(self) -> set[str]:
         return {rule.side for rule in self.images if "split" in rule.roles}
 
-    def for_training(self) -> Entry:
-        """The entry with its clean test images in the role `clean`: to learn from, where other photos are tested."""
+    def in_role(self, role: str) -> Entry:
+        """The entry with its clean test images in the role `clean` or `val`: to learn from or to choose on, where others are tested."""
         return replace(
-            self,
-            images=tuple(replace(rule, roles=("clean",)) for rule in self.images if rule.side == "clean"),
+            self, images=tuple(replace(rule, roles=(role,)) for rule in self.images if rule.side == "clean")
         )
 
     def paired(self) -> list[str]:

@@ -40,7 +40,7 @@ def collect(settings: dict[str, Any], store: Store) -> list[SourcePhoto]:
         photos = _folder_photos(settings)
     else:
         entry = entries.load(settings["source"])
-        entry = entry.for_training() if "role" in settings else entry
+        entry = entry.in_role(settings["role"]) if "role" in settings else entry
         images = _own_images(settings) if entry.own else _fetched_images(entry, settings["only"], store)
         pairs_from = settings.get("pairs_from", TRAINING_SCENES)
         photos = catalogued_photos(entry, images, settings["split"], settings["selection"], pairs_from)

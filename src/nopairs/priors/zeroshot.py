@@ -25,12 +25,12 @@ from nopairs.training.run import train_in_passing
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroShotDescent(PatchNRDescent):
-    """As `PatchNRDescent`, and how a flow is trained for each image; the paper's are strength 0.125, 10,000 steps of 128 at 1e-4.
+    """As `PatchNRDescent`, and how a flow is trained for each image; the paper's are strength 0.3, 10,000 steps of 128 at 1e-4.
 
     training_steps, batch, training_lr: of its training, whose rate falls along a cosine.
     """
 
-    strength: float = 0.125
+    strength: float = 0.3
     steps: int = 60
     lr: float = 0.01
     training_steps: int = 600
