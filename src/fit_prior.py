@@ -27,12 +27,14 @@ def main(args: argparse.Namespace) -> None:
         planes(read_tiles(args.dataset / "clean")[0]) if kind.from_images else np.zeros((0, 1, 1), np.uint8)
     )
     operator = operators.make(yaml.safe_load(args.operator)) if args.operator else None
+    files = sorted(args.observations.glob("*.npy")) if kind.from_observations else []
+    observations = [np.load(file, allow_pickle=False) for file in files]
     torch.set_num_threads(args.threads)
 
     def data(options: TrainingOptions) -> Data:
         val = [read_rgb(path) for path in sorted((args.dataset / "val/clean").glob("*.png"))]
         return kind.Data(
-            images,
+            observations if kind.from_observations else images,
             [planes(image[None]) for image in val],
             make_options(kind.Options, entry["kind"], settings),
             options,
@@ -40,6 +42,8 @@ def main(args: argparse.Namespace) -> None:
         )
 
     def prepare(prior: Prior) -> list[dict[str, float]]:
+        if kind.from_observations:
+            prior.operator = operator
         return prior.fit(torch.from_numpy(images).float() / 255, args.seed) if kind.from_images else []
 
     if kind.learned:
@@ -55,6 +59,9 @@ if __name__ == "__main__":
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
     parser.add_argument(
         "--operator", help="of the dataset, for what learns from pairs: kind and options, as YAML or JSON"
+    )
+    parser.add_argument(
+        "--observations", type=Path, help="folder that observe.py wrote, for what learns from them"
     )
     add_training_arguments(parser)
     sys.exit(errors.run(main, parser))

@@ -33,6 +33,7 @@ PRIORS = {
     "patchnr": "nopairs.priors.patchnr:PatchNR",
     "patchnr_zeroshot": "nopairs.priors.zeroshot:ZeroShotPatchNR",
     "wpp": "nopairs.priors.wpp:WPP",
+    "wppnet": "nopairs.priors.wppnet:WPPNet",
     "dip": "nopairs.priors.dip:DIP",
     "pnp": "nopairs.priors.pnp:PlugAndPlay",
     "zssr": "nopairs.priors.zeroshot:ZSSR",

@@ -67,6 +67,19 @@ ENTRIES: dict[str, dict[str, Any]] = {
         "options": {"fold": 2, "width": 8, "depth": 2, "edge": 4},
         "training": {"steps": 30, "batch": 4, "crop": 48, "lr": 3.0e-3, "validate_every": 15},
     },
+    "wppnet": {
+        "kind": "wppnet",
+        "options": {
+            "fold": 2,
+            "width": 8,
+            "depth": 2,
+            "edge": 8,
+            "patch_size": 4,
+            "references": 200,
+            "strength": 20.0,
+        },
+        "training": {"steps": 20, "batch": 4, "crop": 48, "lr": 3.0e-3},
+    },
     "wpp": {
         "kind": "wpp",
         "options": {"patch_size": 4},
@@ -104,6 +117,7 @@ def common(folder: Path, name: str) -> dict[str, Any]:
         "threads": 1,
         "device": "cpu",
         "operator": OPERATOR,
+        "observations": folder / "observed",
     }
 
 
@@ -119,7 +133,7 @@ def test_a_prior_goes_from_clean_images_to_measures(name: str, dataset: Path, tm
         assert chosen["strength"] == 10.0 and chosen["val_psnr"][1] > chosen["val_psnr"][0]
     else:
         assert chosen["strength"] == ENTRIES[name].get("reconstruction", {}).get("strength")
-    where = {"model": model, "strength": strength, "observations": dataset / "observed", "out": out}
+    where = {"model": model, "strength": strength, "out": out}
     script("reconstruct").main(argparse.Namespace(**shared, **where))
     index = dataset / "dataset/index.csv"
     images, *_ = measure(dataset / "dataset", index, out, ["psnr", "swd"], None, 0, border=12)

@@ -529,10 +529,17 @@ def told_operator(wildcards):
     return json.dumps(dataset.get("assumed", dataset["operator"]))
 
 
-def operator_argument(wildcards):
-    """The operator, for a prior that cannot learn without."""
+def observations_to_learn(wildcards):
+    """The observations, for a prior that learns from them."""
     kind = registry.find(registry.PRIORS, PRIORS[wildcards.method]["kind"])
-    return f"--operator {shlex.quote(told_operator(wildcards))}" if kind.needs_operator else ""
+    return f"results/observations/{wildcards.dataset}" if kind.from_observations else []
+
+
+def fit_prior_arguments(wildcards, input):
+    """The operator, for a prior that cannot learn without, and the observations."""
+    kind = registry.find(registry.PRIORS, PRIORS[wildcards.method]["kind"])
+    words = ["--operator", told_operator(wildcards)] if kind.needs_operator else []
+    return words + (["--observations", input.observations] if input.observations else [])
 
 
 def border_of(wildcards):

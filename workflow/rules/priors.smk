@@ -32,7 +32,8 @@ rule observe:
 # No `stand_in`, no pairs: a prior learns from clean images, or from nothing.
 rule fit_prior:
     input:
-        "results/data/{dataset}/index.csv",
+        index="results/data/{dataset}/index.csv",
+        observations=observations_to_learn,
     output:
         multiext(
             "results/models/{dataset}/{method}/seed{seed}/",
@@ -65,12 +66,12 @@ rule fit_prior:
         launch=lambda wildcards: TRAINER if is_learned_prior(wildcards) else PYTHON,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "options", "training"),
-        operator=operator_argument,
+        more=fit_prior_arguments,
         code=prior_code("fit_prior.py"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         "{params.launch}/fit_prior.py --entry {params.entry:q} --dataset results/data/{wildcards.dataset} --seed {wildcards.seed}"
-        " {params.operator} --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"
+        " {params.more:q} --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"
 
 
 # By a dataset too, not by the prior alone: its operator decides.

@@ -17,7 +17,8 @@ Log = list[dict[str, float]]
 class Prior(nn.Module, ABC):
     """A prior. It learns from images unless `from_images` says not; `learned` ones are trained by the training loop, after `fit`.
 
-    Some must know the operator to learn (`needs_operator`), and serve no other one.
+    Some must know the operator to learn (`needs_operator`), and serve no other one; some learn from a dataset's observations too
+    (`from_observations`), and have their `operator` set for it.
 
     Colour images are reconstructed channel by channel: a prior sees images of one channel, as `planes` makes them.
     """
@@ -25,6 +26,8 @@ class Prior(nn.Module, ABC):
     learned = False
     from_images = True
     needs_operator = False
+    from_observations = False
+    operator: Operator | None
     Options: type  # of what is learned, or of nothing
     Reconstruction: type  # of how images are found; has a `strength` where there is a weight to be chosen
 

@@ -118,16 +118,22 @@ class WPP(Prior):
         return minimise(observed, operator, penalty, options, seed)
 
 
-class Dual:
-    """The potential psi on reference patches (count, size), and how it is improved."""
+class Dual(torch.nn.Module):
+    """The potential psi on reference patches (count, size), and how it is improved. All of its state is saved with a model."""
 
     def __init__(self, reference: torch.Tensor, lr: float) -> None:
-        self.reference, self.lr = reference, lr
-        self.norms = reference.square().sum(1) / 2
-        self.psi = torch.zeros_like(self.norms)
-        self.steps, self.unit = 0, 0.0
+        super().__init__()
+        self.lr = lr
+        self.reference: torch.Tensor
+        self.psi: torch.Tensor
+        self.steps: torch.Tensor
+        self.unit: torch.Tensor
+        self.register_buffer("reference", reference.clone())
+        self.register_buffer("psi", torch.zeros_like(reference[:, 0]))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("unit", torch.zeros((), dtype=torch.float64))
 
-    def __call__(self, rows: torch.Tensor, steps: int) -> torch.Tensor:
+    def forward(self, rows: torch.Tensor, steps: int) -> torch.Tensor:
         """Return half of the squared distance of patches (count, size) after `steps` of ascent, differentiable by the patches.
 
         Each step moves psi against how much more than its share of the patches a reference patch has, by a length that falls with
@@ -138,10 +144,10 @@ class Dual:
             for _ in range(steps):
                 nearest = self.nearest(rows, self.psi)
                 if not self.steps:
-                    self.unit = float((rows - self.reference[nearest]).square().sum(1).mean() / 2)
+                    self.unit = ((rows - self.reference[nearest]).square().sum(1).mean() / 2).double()
                 share = nearest.bincount(minlength=len(self.psi)) * (len(self.psi) / len(rows))
-                self.psi = self.psi + self.lr * self.unit * (1 + self.steps) ** -0.5 * (1 - share)
-                self.steps += 1
+                self.psi = self.psi + float(self.lr * self.unit * (1 + self.steps) ** -0.5) * (1 - share)
+                self.steps = self.steps + 1
                 average += self.psi / steps
             nearest = self.nearest(rows, average)
         costs = (rows - self.reference[nearest]).square().sum(1) / 2 - average[nearest]
@@ -149,7 +155,7 @@ class Dual:
 
     def nearest(self, rows: torch.Tensor, psi: torch.Tensor) -> torch.Tensor:
         """Return for each patch the reference patch of least |x - q|^2 / 2 - psi, (count,), a block of distances at a time."""
-        offset, reference = self.norms - psi, self.reference.T
+        offset, reference = self.reference.square().sum(1) / 2 - psi, self.reference.T
         parts = rows.split(max(1, BLOCK // len(self.psi)))
         return torch.cat([torch.addmm(offset, part, reference, alpha=-1).argmin(1) for part in parts])
 
