@@ -23,10 +23,13 @@ from tqdm import tqdm
 
 from nopairs.data.download import PATIENCE, Patience, Unavailable, discard, download
 from nopairs.data.entries import RemoteFile
+from nopairs.data.phantoms import write_phantom
 from nopairs.errors import NopairsError
 from nopairs.files import sha256
 
 MIRROR_VARIABLE = "NOPAIRS_MIRROR"
+# An address of what the code draws; its number follows.
+PHANTOM = "phantom://"
 
 
 class HashLock:
@@ -133,6 +136,8 @@ class Store:
             try:
                 if address.startswith(("http://", "https://")):
                     download(address, part, self._session(), advance, self.patience, self._stop)
+                elif address.startswith(PHANTOM):
+                    write_phantom(part, int(address.removeprefix(PHANTOM)))
                 else:
                     _copy(_local_file(address), part, advance)
                 return address
@@ -146,7 +151,7 @@ class Store:
         )
 
     def _mirror_address(self, dataset: str, file: RemoteFile) -> list[str]:
-        if not self.mirror or any(address.startswith("package://") for address in file.addresses):
+        if not self.mirror or any(address.startswith(("package://", PHANTOM)) for address in file.addresses):
             return []
         if "://" in self.mirror:
             return [f"{self.mirror.rstrip('/')}/{dataset}/{quote(file.path)}"]

@@ -72,6 +72,20 @@ class UNet(nn.Module):
         return self.last(values)
 
 
+class Corrected(nn.Module):
+    """An image, and what a U-Net makes of it on top: nothing at first."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+        for parameter in network.last.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Map (batch, 1, H, W) to (batch, 1, H, W), float32."""
+        return image + self.network(image).float()
+
+
 def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, padding=1, padding_mode="reflect"),

@@ -15,7 +15,7 @@ import torch
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
 from nopairs.priors.base import Prior
-from nopairs.priors.networks import Folded
+from nopairs.priors.networks import Corrected, Folded, UNet
 from nopairs.priors.operators import Operator
 from nopairs.priors.tv import NoOptions
 from nopairs.training.hardware import autocast
@@ -24,21 +24,29 @@ from nopairs.training.options import TrainingOptions
 
 # Validation images are observed once, with noise of this seed, and measured within a part of this many pixels a side.
 VALIDATION_SEED, VALIDATION_SIDE = 0, 256
+NETWORKS = ("folded", "unet")
 
 
 @dataclass(frozen=True)
 class SupervisedOptions:
-    """fold, width, depth: of the `Folded` network; a fold of the operator's factor makes it one on the small image.
+    """The network, and what it learns from.
 
+    network: folded, which works on blocks of pixels; or unet, which sees farther.
+    fold, width, depth: of the network; a fold of the operator's factor makes it one on the small image. A U-Net has `depth` scales.
     edge: pixels at the edges of a crop that do not count, where the operator sees what is not there.
     """
 
+    network: str = "folded"
     fold: int = 4
     width: int = 64
     depth: int = 8
     edge: int = 16
 
     def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise NopairsError(
+                f"supervised: network {self.network!r} is unknown; take one of {', '.join(NETWORKS)}"
+            )
         if min(self.fold, self.width, self.depth) < 1 or self.edge < 0:
             raise NopairsError(
                 f"supervised: fold {self.fold}, width {self.width} and depth {self.depth} must be positive, edge {self.edge} not negative"
@@ -117,7 +125,11 @@ class Supervised(Prior):
     def __init__(self, options: SupervisedOptions) -> None:
         super().__init__()
         self.options = options
-        self.network = Folded(options.fold, options.width, options.depth)
+        self.network = (
+            Folded(options.fold, options.width, options.depth)
+            if options.network == "folded"
+            else Corrected(UNet(1, 1, options.width, options.depth))
+        )
 
     def losses(self, progress: float, *, clean: torch.Tensor, start: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the mean squared error within the edge."""
