@@ -342,7 +342,7 @@ def test_statistics_of_other_content_are_degraded_by_name() -> None:
     assert transport_table("ludvae+dncnn+elsewhere", **copy.deepcopy(given)) == []
     with pytest.raises(NopairsError, match="`role:` does not belong to source 'train400'"):
         resolve({"datasets": {"x": {"source": "train400", "role": "clean"}}})
-    with pytest.raises(NopairsError, match=r"datasets\.x\.role: 'clean' was expected"):
+    with pytest.raises(NopairsError, match=r"datasets\.x\.role: 'test' is not one of"):
         resolve({"datasets": {"x": {"source": "set14", "role": "test"}}})
 
 
