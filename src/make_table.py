@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 
 from nopairs import errors
-from nopairs.files import atomic_file, read_json
+from nopairs.files import read_json
 from nopairs.reporting.aggregate import build_table, read_measured, read_published
-from nopairs.reporting.reading import named_path, read_table
-from nopairs.reporting.tables import VIEWS
+from nopairs.reporting.reading import named_path
+from nopairs.reporting.tables import write_table
 
 
 def main(args: argparse.Namespace) -> None:
@@ -20,13 +20,7 @@ def main(args: argparse.Namespace) -> None:
     table = build_table(
         args.table, args.dataset, measured, args.rivals, args.metrics, published, args.remark, told
     )
-    csv = args.out_dir / f"{args.table}.csv"
-    with atomic_file(csv) as temporary:
-        table.to_csv(temporary, index=False)
-    written = read_table(csv)
-    for suffix, view in VIEWS.items():
-        with atomic_file(csv.with_suffix(suffix)) as temporary:
-            temporary.write_text(view(written), encoding="utf-8")
+    write_table(table, args.out_dir / f"{args.table}.csv")
 
 
 if __name__ == "__main__":

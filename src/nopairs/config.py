@@ -23,6 +23,7 @@ from nopairs.metrics.names import NEED_TRUTH
 from nopairs.models import make_options, training_roles
 from nopairs.priors import operators
 from nopairs.training.options import TrainingOptions
+from nopairs.transport.bias import BiasOptions
 from nopairs.transport.dot import ALPHAS, HIGHEST_ALPHA, LOWEST_ALPHA
 
 # Keys of a user's own photos; a dataset of the catalogue knows its roles itself.
@@ -98,6 +99,7 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
     for name, entry in config["priors"].items():
         _check_prior(name, entry)
         _check_shares(f"priors: {name}", entry, config["processes"], config["processes"])
+    _check_bias(config)
     _check_selection(config)
     config["transports"] = {
         name: _inherit(config["transports"], name) for name in config.get("transports", {})
@@ -342,6 +344,18 @@ def _check_prior(name: str, entry: dict[str, Any]) -> None:
             make_options(made.Reconstruction, entry["kind"], found | chosen)
     except (NopairsError, TypeError) as error:
         raise NopairsError(f"config: {place}: {error}") from None
+
+
+def _check_bias(config: dict[str, Any]) -> None:
+    """Check the section of known maps, and fill in its options; without one there is nothing to compare."""
+    if "bias" not in config:
+        return
+    try:
+        options = make_options(BiasOptions, "options", config["bias"].get("options", {}))
+        make_options(TrainingOptions, "training", config["bias"]["training"])
+    except (NopairsError, TypeError) as error:
+        raise NopairsError(f"config: bias: {error}") from None
+    config["bias"]["options"] = dataclasses.asdict(options)
 
 
 def _check_selection(config: dict[str, Any]) -> None:

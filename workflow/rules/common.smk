@@ -507,6 +507,25 @@ def told_of_transports(wildcards):
     }
 
 
+def bias_entry(wildcards):
+    """What a problem's maps depend on: not which other problems there are."""
+    options = {
+        key: value
+        for key, value in CONFIG["bias"]["options"].items()
+        if key not in ("dimensions", "seeds")
+    }
+    return json.dumps({"options": options, "training": CONFIG["bias"]["training"]})
+
+
+def bias_runs(wildcards):
+    options = CONFIG["bias"]["options"]
+    return expand(
+        "results/bias/{dimension}/seed{seed}.csv",
+        dimension=options["dimensions"],
+        seed=options["seeds"],
+    )
+
+
 # priors.smk
 def is_learned_prior(wildcards):
     return learned(registry.PRIORS, PRIORS[wildcards.method]["kind"])

@@ -189,3 +189,56 @@ rule measure_curve:
         "{params.python}/measure_curve.py --model {params.model} --autoencoder {params.autoencoder:q}"
         " --dataset results/data/{wildcards.dataset} --restored {input.restored} --alphas {params.alphas:q} {params.niqe:q}"
         " --threads {threads} --device {params.device} --crops {output.crops} --out {output.curve} 2>&1 | tee {log}"
+
+
+# Maps that are known, and how far from them OTS and regularised GANs end: `snakemake table_ots_bias`. No part of `all`.
+rule measure_bias:
+    output:
+        "results/bias/{dimension}/seed{seed}.csv",
+    log:
+        "results/logs/measure_bias/{dimension}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/measure_bias/{dimension}/seed{seed}.tsv"
+    wildcard_constraints:
+        dimension=r"\d+",
+        seed=r"\d+",
+    conda:
+        "../../envs/nopairs.yaml"
+    threads: CONFIG["threads"]
+    resources:
+        mem_mb=more(2000),
+        runtime=more(120),
+    params:
+        python=PYTHON,
+        entry=bias_entry,
+        code=code("measure_bias.py"),
+    shell:
+        "{params.python}/measure_bias.py --entry {params.entry:q} --dimension {wildcards.dimension} --seed {wildcards.seed}"
+        " --threads {threads} --out {output} 2>&1 | tee {log}"
+
+
+rule plot_bias:
+    input:
+        bias_runs,
+    output:
+        multiext("results/tables/ots_bias", ".csv", ".md", ".tex", ".html"),
+        png="results/figures/ots_bias.png",
+        pdf="results/figures/ots_bias.pdf",
+    log:
+        "results/logs/plot_bias.log",
+    benchmark:
+        "results/benchmarks/plot_bias.tsv"
+    localrule: True
+    conda:
+        "../../envs/nopairs.yaml"
+    params:
+        python=PYTHON,
+        code=code("plot_bias.py"),
+    shell:
+        "{params.python}/plot_bias.py --runs {input} --table {output[0]} --figure {output.png} 2>&1 | tee {log}"
+
+
+rule table_ots_bias:
+    input:
+        "results/tables/ots_bias.csv",
+    localrule: True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,15 @@ def read_table(path: Path) -> pd.DataFrame:
         raise NopairsError(f"{path}: a number is not one ({error}); make the table again") from error
     table["note"] = table["note"].map(hide_folders)
     return table
+
+
+def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
+    """Read what `measure_bias.py` wrote, of all dimensions and seeds; raises NopairsError where a column is missing."""
+    runs = pd.concat([_read_csv(path) for path in paths])
+    if missing := {"dimension", "method", "weight", "seed", "uvp", "push", "end"} - set(runs.columns):
+        raise NopairsError(f"no column {', '.join(sorted(missing))}; give what measure_bias.py wrote")
+    theory = {f"{name}_theory": float("nan") for name in ("uvp", "push", "end")}
+    return runs.assign(**{name: runs.get(name, value) for name, value in theory.items()})
 
 
 def read_run_mean(path: Path, metric: str) -> float:

@@ -6,11 +6,14 @@ import html
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
+from nopairs.files import atomic_file
 from nopairs.metrics.bootstrap import FEWEST_SCENES
 from nopairs.reporting import style
+from nopairs.reporting.reading import read_table
 from nopairs.reporting.report import Cell, Text, table_view
 
 # How each number is measured, for the footers.
@@ -57,6 +60,16 @@ class Entry:
     spread: str = ""
     marks: str = ""
     best: bool = False
+
+
+def write_table(table: pd.DataFrame, csv: Path) -> None:
+    """Write a table in long form as `csv`, and beside it its views."""
+    with atomic_file(csv) as temporary:
+        table.to_csv(temporary, index=False)
+    written = read_table(csv)
+    for suffix, view in VIEWS.items():
+        with atomic_file(csv.with_suffix(suffix)) as temporary:
+            temporary.write_text(view(written), encoding="utf-8")
 
 
 def grid(table: pd.DataFrame) -> Grid:
