@@ -34,6 +34,7 @@ PRIORS = {
     "patchnr_zeroshot": "nopairs.priors.zeroshot:ZeroShotPatchNR",
     "wpp": "nopairs.priors.wpp:WPP",
     "wppnet": "nopairs.priors.wppnet:WPPNet",
+    "wppflow": "nopairs.priors.wppflow:WPPFlow",
     "dip": "nopairs.priors.dip:DIP",
     "pnp": "nopairs.priors.pnp:PlugAndPlay",
     "zssr": "nopairs.priors.zeroshot:ZSSR",

@@ -80,6 +80,21 @@ ENTRIES: dict[str, dict[str, Any]] = {
         },
         "training": {"steps": 20, "batch": 4, "crop": 48, "lr": 3.0e-3},
     },
+    "wppflow": {
+        "kind": "wppflow",
+        "options": {
+            "fold": 2,
+            "width": 8,
+            "depth": 2,
+            "edge": 8,
+            "patch_size": 4,
+            "references": 200,
+            "strength": 20.0,
+            "hidden": 8,
+        },
+        "training": {"steps": 20, "batch": 4, "crop": 48, "lr": 3.0e-3},
+        "reconstruction": {"samples": 8},
+    },
     "wpp": {
         "kind": "wpp",
         "options": {"patch_size": 4},
@@ -139,9 +154,18 @@ def test_a_prior_goes_from_clean_images_to_measures(name: str, dataset: Path, tm
     images, *_ = measure(dataset / "dataset", index, out, ["psnr", "swd"], None, 0, border=12)
     assert images.image.tolist() == ["gravel"]
     start = 22.2  # dB: bicubic
-    low = {"bicubic": start - 0.2, "wpp": start - 1}.get(name, start)
+    low = {"bicubic": start - 0.2, "wpp": start - 1, "wppflow": start - 1}.get(name, start)
     low += 0.2 * (name in ("l2_tv", "epll", "supervised", "pnp"))
     assert images.psnr[0] > low
+    if name == "wppflow":
+        show = {"model": model, "border": 12, "images": 1, "samples": 19, "out": tmp_path / "uncertainty"}
+        paths = {"dataset": dataset / "dataset", "observations": dataset / "observed"}
+        script("plot_uncertainty").main(
+            argparse.Namespace(operator=OPERATOR, seed=0, threads=1, device="cpu", **show, **paths)
+        )
+        assert (tmp_path / "uncertainty/gravel.png").is_file()
+        covered = pd.read_csv(tmp_path / "uncertainty/coverage.csv")
+        assert covered.level.is_monotonic_increasing and covered["mean"].is_monotonic_increasing
 
 
 def test_observations_have_noise_of_their_own_and_their_size(dataset: Path, tmp_path: Path) -> None:

@@ -469,9 +469,7 @@ def natural_dataset(wildcards):
 def statistics_arguments(wildcards, input):
     words = []
     if input.pairs:
-        degradation = DEGRADATIONS[
-            settings.statistics_of(CONFIG, chain_of(wildcards))
-        ]
+        degradation = DEGRADATIONS[settings.statistics_of(CONFIG, chain_of(wildcards))]
         content = content_of(wildcards)
         words += ["--pairs", Path(input.pairs).parent]
         words += ["--content", f"results/data/{content}"]
@@ -558,7 +556,9 @@ def fit_prior_arguments(wildcards, input):
     """The operator, for a prior that cannot learn without, and the observations."""
     kind = registry.find(registry.PRIORS, PRIORS[wildcards.method]["kind"])
     words = ["--operator", told_operator(wildcards)] if kind.needs_operator else []
-    return words + (["--observations", input.observations] if input.observations else [])
+    return words + (
+        ["--observations", input.observations] if input.observations else []
+    )
 
 
 def border_of(wildcards):
@@ -717,7 +717,9 @@ def training_logs(dataset):
 
 def noise_folders(dataset):
     """The real noise and each reported model's, where the dataset has pairs to measure the real one."""
-    scaled = DATASETS[dataset]["scale"] > 1  # noise is the difference of images of one size
+    scaled = (
+        DATASETS[dataset]["scale"] > 1
+    )  # noise is the difference of images of one size
     if not settings.has_role(CONFIG, dataset, "test") or dataset in OBSERVED or scaled:
         return {}
     used = (

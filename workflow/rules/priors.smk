@@ -146,3 +146,41 @@ rule reconstruct:
         "{params.python}/reconstruct.py --entry {params.entry:q} --model {params.model} --strength {input.strength}"
         " --operator {params.operator:q} --observations {input.observations} --seed {wildcards.seed} --threads {threads}"
         " --device {params.device} --out {output} 2>&1 | tee {log}"
+
+
+# For a prior that samples from a posterior: snakemake results/uncertainty/sic/wppflow/seed0
+rule uncertainty:
+    input:
+        index="results/data/{dataset}/index.csv",
+        observations="results/observations/{dataset}",
+        model=fitted("model.json"),
+        weights=fitted("model.safetensors"),
+    output:
+        directory("results/uncertainty/{dataset}/{method}/seed{seed}"),
+    log:
+        "results/logs/uncertainty/{dataset}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/uncertainty/{dataset}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=any_of(PRIORS),
+    group:
+        method_group
+    conda:
+        "../../envs/nopairs.yaml"
+    threads: CONFIG["threads"]
+    resources:
+        mem_mb=more(16000),
+        runtime=more(120),
+        gpu=gpu_if(True),
+    params:
+        python=PYTHON,
+        device=CONFIG["device"],
+        operator=told_operator,
+        border=border_of,
+        folder=lambda wildcards, input: str(Path(input.index).parent),
+        model=lambda wildcards, input: str(Path(input.model).parent),
+        code=prior_code("plot_uncertainty.py"),
+    shell:
+        "{params.python}/plot_uncertainty.py --dataset {params.folder} --model {params.model} --operator {params.operator:q}"
+        " --observations {input.observations} --border {params.border} --seed {wildcards.seed} --threads {threads}"
+        " --device {params.device} --out {output} 2>&1 | tee {log}"

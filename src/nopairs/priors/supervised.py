@@ -18,6 +18,7 @@ from nopairs.priors.base import Prior
 from nopairs.priors.networks import Corrected, Folded, UNet
 from nopairs.priors.operators import Operator
 from nopairs.priors.tv import NoOptions
+from nopairs.priors.wppnet import within
 from nopairs.training.hardware import autocast
 from nopairs.training.loop import Batch
 from nopairs.training.options import TrainingOptions
@@ -133,9 +134,8 @@ class Supervised(Prior):
 
     def losses(self, progress: float, *, clean: torch.Tensor, start: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the mean squared error within the edge."""
-        inside = slice(self.options.edge, -self.options.edge or None)
         error = self.network(start) - clean
-        return {"loss": error[..., inside, inside].square().mean()}
+        return {"loss": within(error, self.options.edge).square().mean()}
 
     @torch.no_grad()
     def reconstruct(

@@ -103,7 +103,7 @@ class WPPNet(Prior):
     """The network, applied to the operator's first guess."""
 
     Options = WPPNetOptions
-    Reconstruction = NoOptions
+    Reconstruction: type = NoOptions
     Data = ObservationData
     learned = True
     needs_operator = True
@@ -130,9 +130,13 @@ class WPPNet(Prior):
 
     def losses(self, progress: float, *, observed: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return by pixel the negative log likelihood of observations (batch, 1, h, w), and what their patches cost."""
+        assert self.operator is not None  # whoever trains it sets it
+        return self.costs(self.network(self.operator.start(observed)), observed)
+
+    def costs(self, found: torch.Tensor, observed: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return `loss`, by pixel within the edge, and its parts, for images (batch, 1, H, W)."""
         options, operator = self.options, self.operator
-        assert operator is not None  # whoever trains it sets it
-        found = self.network(operator.start(observed))
+        assert operator is not None
         with torch.autocast(found.device.type, enabled=False):
             residual = operator(found) - observed
             ratio = found.shape[-1] // residual.shape[-1]
@@ -140,10 +144,9 @@ class WPPNet(Prior):
             inside = slice(rim, residual.shape[-1] - rim)
             misfit = residual[..., inside, inside].square().mean() / (2 * operator.noise**2 * ratio**2)
             generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
-            edge = slice(options.edge, -options.edge or None)
             rows = [
                 patches.grid(scale, options.patch_size, options.stride, generator).flatten(0, 1)
-                for scale in pyramid(found[..., edge, edge], options.scales)
+                for scale in pyramid(within(found, options.edge), options.scales)
             ]
             distances = [dual(some, options.dual_steps) for dual, some in zip(self.duals, rows, strict=True)]
             distance = torch.stack(distances).sum() / options.patch_size**2
@@ -163,3 +166,8 @@ class WPPNet(Prior):
         with autocast(observed.device, "auto"):
             found = self.network(start.flatten(0, 1)[:, None])
         return found.view_as(start)
+
+
+def within(images: torch.Tensor, edge: int) -> torch.Tensor:
+    """Cut `edge` pixels off each side of images (..., H, W)."""
+    return images[..., edge : images.shape[-2] - edge, edge : images.shape[-1] - edge]
