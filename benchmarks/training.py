@@ -132,7 +132,7 @@ def plain_step(
 ) -> Callable[[], object]:
     """Return the step that one writes first: the same losses of the same batches, in float32, NCHW and eager mode."""
     torch.manual_seed(0)
-    network = make(family, kind, entry.get("options", {})).train()
+    network = make(family, kind, entry.get("options", {})).train().to(memory_format=torch.contiguous_format)
     optimiser = torch.optim.Adam(network.parameters(), lr=options.lr)
     rng = np.random.default_rng(0)
 

@@ -135,6 +135,12 @@ def test_images_of_any_size_keep_it(size: tuple[int, int]) -> None:
     assert restored.shape == image.shape and torch.isfinite(restored).all()
 
 
+def test_a_patch_halves_the_resolution_inside() -> None:
+    model = small(patch=2)
+    assert model.multiple == 4 and model.network.unet.stem.in_channels == 12
+    assert model.network(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8), torch.ones(1)).shape == (1, 6, 8, 8)
+
+
 @pytest.mark.parametrize("solver", ["euler", "heun"])
 def test_tiles_fit_together(solver: str) -> None:
     model = small(steps=1 if solver == "heun" else 2, solver=solver, auxiliary="averaged", samples=2)
@@ -242,9 +248,11 @@ def test_models_are_saved_and_loaded_and_another_architecture_is_refused(
     assert "\n" not in str(error.value)
 
 
-def test_the_radius_covers_what_an_output_depends_on() -> None:
-    options = NetworkOptions(**{key: value for key, value in SMALL.items() if key != "precision"})  # type: ignore[arg-type]
-    model, side = small(), 4 * options.radius
+@pytest.mark.parametrize("patch", [1, 2])
+def test_the_radius_covers_what_an_output_depends_on(patch: int) -> None:
+    kept = {key: value for key, value in SMALL.items() if key != "precision"}
+    options = NetworkOptions(**kept, patch=patch)  # type: ignore[arg-type]
+    model, side = small(patch=patch), 4 * options.radius // 4 * 4
     x = torch.zeros(1, 3, side, side, requires_grad=True)
     y = torch.zeros(1, 3, side, side, requires_grad=True)
     at = side // 2

@@ -164,6 +164,15 @@ def test_training_lowers_the_error(tmp_path: Path) -> None:
     assert loss.iloc[-3:].mean() < 0.8 * loss.iloc[0]
 
 
+def test_weights_decay_where_asked_and_not_otherwise(tmp_path: Path) -> None:
+    norms = {}
+    for decay in (0.0, 1.0):
+        options = dataclasses.replace(OPTIONS, weight_decay=decay, lr=0.01, ema=0.0, validate_every=0)
+        weights = trainer(tmp_path / str(decay), options).run().weights
+        norms[decay] = float(weights["model.0.weight"].norm())
+    assert norms[1.0] < 0.98 * norms[0.0]
+
+
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_batch(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     run.losses = lambda progress, **batch: {"loss": torch.tensor(float("nan"), requires_grad=True)}

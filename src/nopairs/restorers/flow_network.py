@@ -34,6 +34,7 @@ class NetworkOptions:
     head_width: channels of an attention head.
     norm: `group`, or `none`, which is faster and makes tiles exact.
     adapter_width: channels of the adapter's first level.
+    patch: side of the squares of pixels that are channels of one in the network; above 1 it is faster, and less fine.
     """
 
     width: int = 192
@@ -43,10 +44,16 @@ class NetworkOptions:
     head_width: int = 64
     norm: str = "group"
     adapter_width: int = 32
+    patch: int = 1
 
     def __post_init__(self) -> None:
-        if not self.multipliers or min(self.width, self.blocks, self.adapter_width, *self.multipliers) < 1:
-            raise NopairsError("resflow: width, multipliers, blocks and adapter_width must be at least 1")
+        if (
+            not self.multipliers
+            or min(self.width, self.blocks, self.adapter_width, self.patch, *self.multipliers) < 1
+        ):
+            raise NopairsError(
+                "resflow: width, multipliers, blocks, adapter_width and patch must be at least 1"
+            )
         if self.norm not in NORMS:
             raise NopairsError(f"resflow: norm {self.norm!r} is unknown; take one of {', '.join(NORMS)}")
         if self.norm == "group" and self.width % GROUPS:
@@ -73,7 +80,13 @@ class NetworkOptions:
         blocks = sum(2 * 2 * self.blocks * 2**level for level in range(deepest + 1))
         # Each level's way down, a convolution, and up, where a pixel covers two; the first and the last layer; and by how much the
         # adapter sees further than the U-Net on its way down.
-        return blocks + 2 * sum(2**level for level in range(deepest)) + 2 + 2**deepest + 1
+        ways = 2 * sum(2**level for level in range(deepest))
+        return self.patch * (blocks + ways + 2 + 2**deepest + 1) + self.patch - 1
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be multiples of."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
 
 
 class UNet(nn.Module):
@@ -82,11 +95,11 @@ class UNet(nn.Module):
     def __init__(self, options: NetworkOptions, outputs: int) -> None:
         super().__init__()
         channels, embedding = options.channels, 4 * options.width
-        self.embedding_width, self.blocks = options.width, options.blocks
+        self.embedding_width, self.blocks, self.patch = options.width, options.blocks, options.patch
         self.time = nn.Sequential(
             nn.Linear(options.width, embedding), nn.SiLU(), nn.Linear(embedding, embedding)
         )
-        self.stem = nn.Conv2d(3, channels[0], 3, padding=1)
+        self.stem = nn.Conv2d(3 * options.patch**2, channels[0], 3, padding=1)
         levels = [level for level in range(len(channels)) for _ in range(options.blocks)]
         self.down, self.up = (
             nn.ModuleList(Stage(factor * channels[level], embedding, options, level) for level in levels)
@@ -98,14 +111,14 @@ class UNet(nn.Module):
         )
         self.grow = nn.ModuleList(nn.Conv2d(coarser, finer, 1) for finer, coarser in finer_and_coarser)
         self.norm = make_norm(channels[0], options)
-        self.out = zero(nn.Conv2d(channels[0], outputs, 3, padding=1))
+        self.out = zero(nn.Conv2d(channels[0], outputs * options.patch**2, 3, padding=1))
 
     def forward(
         self, x: torch.Tensor, t: torch.Tensor, modulations: list[torch.Tensor] | None = None
     ) -> torch.Tensor:
-        """Map x (batch, 3, H, W), sides multiples of 2^(levels - 1), and times (batch,) to (batch, outputs, H, W)."""
+        """Map x (batch, 3, H, W), sides as `NetworkOptions.multiple` says, and times (batch,) to (batch, outputs, H, W)."""
         time = self.time(embed(t, self.embedding_width))
-        h, kept = self.stem(x), []
+        h, kept = self.stem(F.pixel_unshuffle(x, self.patch)), []
         for k, stage in enumerate(self.down):
             level, place = divmod(k, self.blocks)
             if level and not place:
@@ -119,7 +132,7 @@ class UNet(nn.Module):
             h = self.up[k](torch.cat([h, kept.pop()], 1), time)
             if level and not place:
                 h = F.interpolate(self.grow[level - 1](h), scale_factor=2.0, mode="nearest")
-        return self.out(F.silu(self.norm(h)))
+        return F.pixel_shuffle(self.out(F.silu(self.norm(h))), self.patch)
 
 
 class Stage(nn.Module):
@@ -167,7 +180,8 @@ class Adapter(nn.Module):
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
         widths = [options.adapter_width * multiplier for multiplier in options.multipliers]
-        self.stem = nn.Conv2d(3, widths[0], 3, padding=1)
+        self.patch = options.patch
+        self.stem = nn.Conv2d(3 * options.patch**2, widths[0], 3, padding=1)
         self.shrink = nn.ModuleList(
             nn.Conv2d(before, after, 3, stride=2, padding=1) for before, after in itertools.pairwise(widths)
         )
@@ -179,7 +193,7 @@ class Adapter(nn.Module):
 
     def forward(self, y: torch.Tensor) -> list[torch.Tensor]:
         """Map y (batch, 3, H, W) to scales and shifts (batch, 2 channels, h, w) of each level."""
-        h, modulations = self.stem(y), []
+        h, modulations = self.stem(F.pixel_unshuffle(y, self.patch)), []
         for level, (hidden, output) in enumerate(zip(self.hidden, self.outputs, strict=True)):
             if level:
                 h = self.shrink[level - 1](h)

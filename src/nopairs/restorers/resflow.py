@@ -97,9 +97,10 @@ class ResFlow(nn.Module):
         self.options, self.schedule = options, Schedule(options.schedule, options.beta)
         self.learns_auxiliary = options.auxiliary_velocity == "learned"
         self.network = VelocityNet(options, 6 if self.learns_auxiliary else 3)
-        self.multiple = 2 ** (len(options.multipliers) - 1)
+        self.multiple = options.multiple
         self.margin = min(MOST_MARGIN, options.radius * evaluations(options.steps, options.solver))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.memory = torch.channels_last
+        self.to(memory_format=self.memory)  # type: ignore[call-overload]
 
     def losses(
         self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
@@ -162,7 +163,7 @@ class ResFlow(nn.Module):
         self, images: torch.Tensor, noise: torch.Tensor | None, t: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the state at time t, x or (x, y), and y_1, both padded to sides that the network takes; arguments as `follow`'s."""
-        x = pad(2 * images.float() - 1, self.multiple).contiguous(memory_format=torch.channels_last)
+        x = pad(2 * images.float() - 1, self.multiple).contiguous(memory_format=self.memory)
         noise = torch.zeros_like(x) if noise is None else pad(noise.to(x), self.multiple).expand_as(x)
         y = auxiliary(noise, t.to(x), self.schedule).value
         return (torch.cat([x, y], 1) if self.learns_auxiliary else x), noise

@@ -124,7 +124,13 @@ class Trainer:
         self.losses = torch.compile(self.network.losses) if options.compile else self.network.losses
         self.players = self.network.players if isinstance(self.network, Game) else {"": self.network}
         self.optimisers = {
-            name: torch.optim.Adam(player.parameters(), lr=options.lr, betas=options.betas, fused=True)
+            name: torch.optim.AdamW(
+                player.parameters(),
+                lr=options.lr,
+                betas=options.betas,
+                weight_decay=options.weight_decay,
+                fused=True,
+            )
             for name, player in self.players.items()
         }
         self.state = State(fingerprint)

@@ -22,6 +22,7 @@ class TrainingOptions:
     warmup: steps over which the rate rises linearly from zero.
     ema: decay of the exponential moving average of the weights that is validated and saved; 0 saves the last weights.
     betas: decays of Adam's two moments.
+    weight_decay: AdamW's; 0 is Adam.
     clip: largest norm of the gradient; 0 does not clip.
     skips: so many batches whose loss is not finite are left out before the training fails.
     precision: auto takes bfloat16 where the hardware computes in it, otherwise float32.
@@ -41,6 +42,7 @@ class TrainingOptions:
     warmup: int = 0
     ema: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
     clip: float = 0.0
     skips: int = 0
     precision: str = "auto"
@@ -53,7 +55,7 @@ class TrainingOptions:
         for name in ("steps", "batch", "crop", "log_every"):
             if getattr(self, name) < 1:
                 raise NopairsError(f"training: {name} is {getattr(self, name)}; it must be at least 1")
-        for name in ("warmup", "clip", "skips", "validate_every", "save_every", "final_lr"):
+        for name in ("warmup", "weight_decay", "clip", "skips", "validate_every", "save_every", "final_lr"):
             if getattr(self, name) < 0:
                 raise NopairsError(f"training: {name} is {getattr(self, name)}; it must not be negative")
         if self.lr <= 0 or not 0 <= self.ema < 1:
