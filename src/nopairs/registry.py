@@ -21,6 +21,7 @@ RESTORERS = {
     "bm3d": "nopairs.restorers.classical:BM3D",
     "mcwnnm": "nopairs.restorers.mcwnnm:MCWNNM",
     "dncnn": "nopairs.restorers.dncnn:DnCNN",
+    "pyramid": "nopairs.restorers.pyramid:Pyramid",
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "resflow": "nopairs.restorers.resflow:ResFlow",
     "pretrained": "nopairs.restorers.pretrained:Pretrained",

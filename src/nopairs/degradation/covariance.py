@@ -11,13 +11,11 @@ import math
 import torch
 from torch import nn
 
+from nopairs.data.opponent import from_opponent, in_float32, to_opponent
 from nopairs.errors import NopairsError
 from nopairs.training import parallel
 
 BLOCK = 8
-# Brightness, red - blue, green - magenta: orthonormal.
-OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
-OPPONENT = OPPONENT / OPPONENT.norm(dim=1, keepdim=True)
 # Share of a moving average that a step keeps.
 DECAY = 0.98
 # Beyond this share of a frequency nothing can be said of what is left.
@@ -36,22 +34,6 @@ def cosines(size: int = BLOCK) -> torch.Tensor:
     return matrix
 
 
-def _einsum(equation: str, images: torch.Tensor, *matrices: torch.Tensor) -> torch.Tensor:
-    """In float32 whatever the autocast type: variances span many orders of magnitude."""
-    with torch.autocast(images.device.type, enabled=False):
-        return torch.einsum(equation, images.float(), *(matrix.to(images.device) for matrix in matrices))
-
-
-def to_opponent(images: torch.Tensor) -> torch.Tensor:
-    """Rotate the channels of (batch, 3, H, W) from RGB to opponent colours."""
-    return _einsum("bchw,dc->bdhw", images, OPPONENT)
-
-
-def from_opponent(images: torch.Tensor) -> torch.Tensor:
-    """Undo `to_opponent`."""
-    return _einsum("bdhw,dc->bchw", images, OPPONENT)
-
-
 def to_blocks(images: torch.Tensor) -> torch.Tensor:
     """Return the local frequencies (batch, 3, H / 8, W / 8, 8, 8) of (batch, 3, H, W), sides multiples of 8."""
     batch, channels, height, width = images.shape
@@ -60,12 +42,12 @@ def to_blocks(images: torch.Tensor) -> torch.Tensor:
             f"likelihood gaussian: crops of {width}x{height} pixels; take a multiple of {BLOCK}"
         )
     tiled = images.reshape(batch, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    return _einsum("bciyjx,ky,lx->bcijkl", tiled, cosines(), cosines())
+    return in_float32("bciyjx,ky,lx->bcijkl", tiled, cosines(), cosines())
 
 
 def from_blocks(frequencies: torch.Tensor) -> torch.Tensor:
     """Undo `to_blocks`."""
-    tiled = _einsum("bcijkl,ky,lx->bciyjx", frequencies, cosines(), cosines())
+    tiled = in_float32("bcijkl,ky,lx->bciyjx", frequencies, cosines(), cosines())
     batch, channels, rows, height, columns, width = tiled.shape
     return tiled.reshape(batch, channels, rows * height, columns * width)
 

@@ -9,15 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nopairs.data.opponent import from_opponent, to_opponent
 from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
-from nopairs.degradation.covariance import (
-    BLOCK,
-    LocalCovariance,
-    from_opponent,
-    to_blocks,
-    to_opponent,
-    without_means,
-)
+from nopairs.degradation.covariance import BLOCK, LocalCovariance, to_blocks, without_means
 from nopairs.errors import NopairsError
 from nopairs.training import parallel
 

@@ -31,6 +31,28 @@ class DnCNNOptions:
             raise NopairsError(f"dncnn: depth {self.depth} and width {self.width} must be at least 2 and 1")
 
 
+def convolutions(channels: int, options: DnCNNOptions) -> nn.Sequential:
+    """Return DnCNN's layers, (batch, channels, H, W) -> (batch, 3, H, W), with He's initialisation.
+
+    With torch's default a deep network without normalisation starts, and stays, at zero output. The last layer starts near zero,
+    so that training begins close to the identity.
+    """
+    width = options.width
+    layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+    for _ in range(options.depth - 2):
+        norm = [parallel.BatchNorm2d(width, eps=BATCH_NORM_EPS)] if options.batch_norm else []
+        layers += [nn.Conv2d(width, width, 3, padding=1), *norm, nn.ReLU(inplace=True)]
+    last = nn.Conv2d(width, 3, 3, padding=1)
+    layers.append(last)
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    last.weight.data.mul_(0.1)
+    return nn.Sequential(*layers)
+
+
 class DnCNN(nn.Module):
     """Restores by subtracting the predicted noise. Keys and layout are those of the published LUD-VAE weights."""
 
@@ -40,26 +62,8 @@ class DnCNN(nn.Module):
 
     def __init__(self, options: DnCNNOptions) -> None:
         super().__init__()
-        width = options.width
-        layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.ReLU(inplace=True)]
-        for _ in range(options.depth - 2):
-            norm = [parallel.BatchNorm2d(width, eps=BATCH_NORM_EPS)] if options.batch_norm else []
-            layers += [nn.Conv2d(width, width, 3, padding=1), *norm, nn.ReLU(inplace=True)]
-        self.model = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1))
+        self.model = convolutions(3, options)
         self.margin = options.depth
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """He's initialisation: with torch's default a deep network without normalisation starts, and stays, at zero output.
-
-        The last layer starts near zero, so that training begins close to the identity.
-        """
-        convolutions = [layer for layer in self.model if isinstance(layer, nn.Conv2d)]
-        for layer in convolutions:
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-        convolutions[-1].weight.data.mul_(0.1)
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""
