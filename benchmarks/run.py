@@ -1,6 +1,6 @@
 """Print a table of what the project costs beside a baseline that is measured in the same run.
 
-    python benchmarks/run.py [--only training restoring resflow transport workflow] [--out benchmarks/results.md]
+    python benchmarks/run.py [--only training restoring resflow transport priors workflow] [--out benchmarks/results.md]
 
 Sizes are those of config.yaml. Nothing else should compute meanwhile.
 """
@@ -21,7 +21,7 @@ from nopairs.reporting import provenance
 from nopairs.training.hardware import has_fast_bfloat16
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("training", "restoring", "resflow", "transport", "workflow")
+PARTS = ("training", "restoring", "resflow", "transport", "priors", "workflow")
 
 
 def main(args: argparse.Namespace) -> None:

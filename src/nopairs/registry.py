@@ -46,6 +46,7 @@ OPERATORS = {
     "blur": "nopairs.priors.operators:Blur",
     "blur_downsample": "nopairs.priors.operators:BlurDownsample",
     "radon": "nopairs.priors.radon:Radon",
+    "kernel": "nopairs.priors.estimated:Kernel",
 }
 AUTOENCODERS = {
     "kl": "nopairs.transport.autoencoders:AutoencoderKL",

@@ -135,17 +135,17 @@ class Convolution(Operator):
     """
 
     def __init__(
-        self, taps: torch.Tensor, factor: int, before: int, noise: float, inside: bool = False
+        self, kernel: torch.Tensor, factor: int, before: int, noise: float, inside: bool = False
     ) -> None:
-        self.taps, self.kernel = taps, torch.outer(taps, taps)
+        self.kernel = kernel
         self.factor, self.noise, self.inside = factor, noise, inside
-        self.before, self.after = before, len(taps) - factor - before
+        self.before, self.after = before, len(kernel) - factor - before
         # By how many pixels an image is larger than `factor` times its observation.
-        self.rim = len(taps) - factor if inside else 0
+        self.rim = len(kernel) - factor if inside else 0
 
     def periodic(self) -> Convolution:
         """Return the same for images that are continued periodically."""
-        return Convolution(self.taps, self.factor, self.before, self.noise)
+        return Convolution(self.kernel, self.factor, self.before, self.noise)
 
     def observed_size(self, size: Size) -> Size:
         """A `factor`-th of the image's size within the rim, which must be a multiple of it; the image as large as the kernel."""
@@ -214,7 +214,7 @@ class Identity(Convolution):
     Options = IdentityOptions
 
     def __init__(self, options: IdentityOptions) -> None:
-        super().__init__(torch.ones(1), 1, 0, options.noise)
+        super().__init__(torch.ones(1, 1), 1, 0, options.noise)
 
 
 class Blur(Convolution):
@@ -224,7 +224,7 @@ class Blur(Convolution):
 
     def __init__(self, options: BlurOptions) -> None:
         super().__init__(
-            gaussian_taps(options.size, options.sigma), 1, (options.size - 1) // 2, options.noise
+            gaussian_kernel(options.size, options.sigma), 1, (options.size - 1) // 2, options.noise
         )
 
 
@@ -239,7 +239,7 @@ class BlurDownsample(Convolution):
 
     def __init__(self, options: BlurDownsampleOptions) -> None:
         super().__init__(
-            gaussian_taps(options.size, options.sigma),
+            gaussian_kernel(options.size, options.sigma),
             options.factor,
             0,
             options.noise,
@@ -253,6 +253,12 @@ def make(settings: dict[str, Any]) -> Operator:
     kind = options.pop("kind", "")
     made = registry.find(registry.OPERATORS, kind)
     return made(make_options(made.Options, kind, options))
+
+
+def gaussian_kernel(size: int, sigma: float) -> torch.Tensor:
+    """Return a Gaussian kernel (size, size) of sum 1."""
+    taps = gaussian_taps(size, sigma)
+    return torch.outer(taps, taps)
 
 
 def gaussian_taps(size: int, sigma: float) -> torch.Tensor:
