@@ -84,9 +84,6 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
         config[family] = {name: _inherit(config[family], name) for name in config.get(family, {})}
         for name, entry in config[family].items():
             _check_entry(f"{family}: {name}", entry, kinds)
-            # What learns from two domains takes half of its batch from each.
-            domains = 2 if family == "degradations" else max(1, len(training_roles(family[:-1], entry)))
-            _check_shares(f"{family}: {name}", entry, config["processes"], config["processes"] * domains)
     for name, entry in config["degradations"].items():
         trained = entry.setdefault("model", name)
         if trained not in config["degradations"]:
@@ -98,7 +95,6 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
     config["priors"] = {name: _inherit(config["priors"], name) for name in config.get("priors", {})}
     for name, entry in config["priors"].items():
         _check_prior(name, entry)
-        _check_shares(f"priors: {name}", entry, config["processes"], config["processes"])
     _check_bias(config)
     _check_selection(config)
     config["transports"] = {
@@ -380,12 +376,29 @@ def _check_selection(config: dict[str, Any]) -> None:
         )
 
 
-def _check_shares(place: str, entry: dict[str, Any], processes: int, multiple: int) -> None:
-    batch = entry["training"].get("batch", TrainingOptions.batch) if "training" in entry else 0
-    if processes > 1 and batch % multiple:
-        raise NopairsError(
-            f"config: {place}: training: {processes} processes cannot share a batch of {batch} equally; make it a multiple of {multiple}"
+def _check_shares(config: dict[str, Any], method: Method) -> None:
+    """Refuse a batch that the processes of a method's trainings cannot share equally."""
+    used = {
+        "degradations": method.degradation and config["degradations"][method.degradation]["model"],
+        "restorers": method.restorer and config["restorers"][method.restorer]["model"],
+        "autoencoders": method.autoencoder
+        or (method.transport and config["transports"][method.transport]["autoencoder"]),
+        "priors": method.prior,
+    }
+    for family, name in used.items():
+        entry = config[family][name] if name else {}
+        if "training" not in entry or config["processes"] == 1:
+            continue
+        # What learns from two domains takes half of its batch from each.
+        domains = (
+            2 if family == "degradations" else max(1, len(training_roles(family.removesuffix("s"), entry)))
         )
+        batch, multiple = entry["training"].get("batch", TrainingOptions.batch), config["processes"] * domains
+        if batch % multiple:
+            raise NopairsError(
+                f"config: {family}: {name}: training: {config['processes']} processes cannot share a batch of {batch} equally; "
+                f"make it a multiple of {multiple}"
+            )
 
 
 def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -529,6 +542,7 @@ def _resolve_table(
     sources = [trained_on(config, dataset) for dataset in datasets]
     methods = [parse_method(config, method) for method in table["methods"]]
     for method in methods:
+        _check_shares(config, method)
         if not (method.autoencoder or method.prior):
             _check_chain(config, method)
     methods = [method for method in methods if all(_fits(config, dataset, method) for dataset in datasets)]

@@ -112,7 +112,7 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"datasets": {"photos": {"operator": {"kind": "blur"}}}}, "`operator:` does not belong to source"),
         ({"processes": 0}, "processes"),
         (
-            {"processes": 3},
+            {"processes": 3, "restorers": {"dncnn": {"training": {"batch": 6}}}},
             "ludvae: training: 3 processes cannot share a batch of 16 equally; make it a multiple of 6",
         ),
     ],
