@@ -32,7 +32,7 @@ def main(args: argparse.Namespace) -> None:
     if not candidates:
         write_json(args.out, {"strength": settings.get("strength"), "candidates": [], "val_psnr": []})
         return
-    operator = operators.make(yaml.safe_load(args.operator))
+    operator = operators.read(args.operator)
     kind = registry.find(registry.PRIORS, entry["kind"])
     device = pick_device(args.device)
     prior = load_model(args.model).to(device)

@@ -26,7 +26,7 @@ def main(args: argparse.Namespace) -> None:
     images = (
         planes(read_tiles(args.dataset / "clean")[0]) if kind.from_images else np.zeros((0, 1, 1), np.uint8)
     )
-    operator = operators.make(yaml.safe_load(args.operator)) if args.operator else None
+    operator = operators.read(args.operator) if args.operator else None
     files = sorted(args.observations.glob("*.npy")) if kind.from_observations else []
     observations = [np.load(file, allow_pickle=False) for file in files]
     torch.set_num_threads(args.threads)

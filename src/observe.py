@@ -18,7 +18,11 @@ from nopairs.priors.base import to_planes
 
 
 def main(args: argparse.Namespace) -> None:
-    operator = operators.make(yaml.safe_load(args.operator))
+    settings = yaml.safe_load(args.operator)
+    if settings["kind"] == operators.ESTIMATED:
+        take_degraded(args.dataset / "test/degraded", args.out)
+        return
+    operator = operators.make(settings)
     index = pd.read_csv(args.dataset / "index.csv", dtype=str, keep_default_na=False)
     tests = index[index.path.str.startswith("test/clean/")]
     with atomic_folder(args.out) as folder:
@@ -32,6 +36,13 @@ def main(args: argparse.Namespace) -> None:
             except NopairsError as error:
                 raise NopairsError(f"{args.dataset / path}: {error}") from None
             np.save(folder / f"{Path(path).stem}.npy", observed.numpy())
+
+
+def take_degraded(degraded: Path, out: Path) -> None:
+    """The degraded test images are the observations of an operator that nobody knows."""
+    with atomic_folder(out) as folder:
+        for path in sorted(degraded.glob("*.png")):
+            np.save(folder / f"{path.stem}.npy", to_planes(read_rgb(path)).numpy())
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 
 from nopairs import errors
 from nopairs.data.images import read_rgb
@@ -23,7 +22,7 @@ from nopairs.training.hardware import pick_device
 
 def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
-    operator = operators.make(yaml.safe_load(args.operator))
+    operator = operators.read(args.operator)
     device = pick_device(args.device)
     prior = load_model(args.model).to(device)
     if not hasattr(prior, "sample"):

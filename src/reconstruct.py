@@ -29,7 +29,7 @@ def main(args: argparse.Namespace) -> None:
     settings = entry.get("reconstruction", {}) | ({} if chosen is None else {"strength": chosen})
     kind = registry.find(registry.PRIORS, entry["kind"])
     options = make_options(kind.Reconstruction, entry["kind"], settings)
-    operator = operators.make(yaml.safe_load(args.operator))
+    operator = operators.read(args.operator)
     device = pick_device(args.device)
     prior = load_model(args.model).to(device)
     files = sorted(args.observations.glob("*.npy"))

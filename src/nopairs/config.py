@@ -107,6 +107,7 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
         config["datasets"][name] = _resolve_dataset(name, entry)
     for name in config["datasets"]:
         _check_trained_on(config, name)
+        _check_estimated(config, name)
     for name, table in config["tables"].items():
         config["tables"][name] = _resolve_table(config, name, table)
     config["curves"] = {
@@ -414,6 +415,7 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             f"config: datasets: {name}: source {entry.name!r} is weights of networks, no photos"
         )
     _check_dataset_keys(name, settings, entry)
+    only_clean = _only_clean(entry)
     entry = entry.in_role(settings["role"]) if "role" in settings else entry
     tile = settings.get("tile", entry.defaults.get("tile", 256))
     scale = settings.get("scale", entry.upscale)
@@ -446,7 +448,7 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             if "operator" in settings:
                 for key in ("operator", "assumed"):
                     if key in settings:
-                        operators.make(settings[key])
+                        _check_operator(settings[key], only_clean)
             else:
                 recipe = make_options(Degrading, "recipe", settings["recipe"])
                 if recipe.scale > 1 and scale > 1:
@@ -471,6 +473,38 @@ def _resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _has_both_halves(entry: entries.Entry) -> bool:
     return entry.name == entries.FOLDER or all(entry.sides(half) for half in entries.TRAINING_SCENES)
+
+
+def _check_operator(settings: dict[str, Any], only_clean: bool) -> None:
+    """Check an operator: with options of its own, or one to be estimated where test images are not `only_clean`."""
+    if settings.get("kind") != operators.ESTIMATED:
+        if not only_clean:
+            raise NopairsError(
+                "its test images are degraded already; take an operator of kind estimated, from pairs"
+            )
+        operators.make(settings)
+        return
+    if only_clean:
+        raise NopairsError("operator: kind estimated is for test images that are degraded already")
+    if set(settings) != {"kind", "degradation", "size"} or not isinstance(settings["size"], int):
+        raise NopairsError(
+            "operator: kind estimated takes the degradation whose pairs tell of it, and the size of a kernel"
+        )
+
+
+def _check_estimated(config: dict[str, Any], name: str) -> None:
+    """Raise NopairsError where the pairs that an operator is estimated from cannot be had."""
+    settings = config["datasets"][name].get("operator", {})
+    if settings.get("kind") != operators.ESTIMATED:
+        return
+    degradation = settings["degradation"]
+    if degradation not in config["degradations"]:
+        suggested = registry.suggest(degradation, config["degradations"])
+        raise NopairsError(f"config: datasets: {name}: operator: degradation {degradation!r}: {suggested}")
+    if not _can_sample(config, trained_on(config, name), config["degradations"][degradation]):
+        raise NopairsError(
+            f"config: datasets: {name}: operator: {degradation} has no images there to learn from"
+        )
 
 
 def _only_clean(entry: entries.Entry) -> bool:
@@ -503,7 +537,9 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
         "camera": ("camera",) if entry.camera else (),
         "own": ("folder",) if entry.own else (),
         "clean": (
-            ("operator", "assumed", "multiple", "border", "recipe", "role") if _only_clean(entry) else ()
+            ("operator", "assumed", "multiple", "border", "recipe", "role")
+            if _only_clean(entry)
+            else ("operator", "border")
         ),
     }
     keys = [key for group in known.values() for key in group]
@@ -721,6 +757,7 @@ def _can_reconstruct(config: dict[str, Any], dataset: str, prior: dict[str, Any]
     return (
         "operator" in config["datasets"][dataset]
         and (not made.from_images or has_role(config, source, "clean"))
+        and (not made.needs_operator or "operator" in config["datasets"][source])
         and ("candidates" not in prior or has_role(config, source, "val"))
     )
 

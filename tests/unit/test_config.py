@@ -24,6 +24,9 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 OPERATOR = {"kind": "blur_downsample", "factor": 2, "size": 8, "sigma": 1.0, "noise": 0.01}
 
 
+ESTIMATED = {"kind": "estimated", "degradation": "ludvae", "size": 5}
+
+
 def resolve(change: dict[str, Any] | None = None) -> dict[str, Any]:
     return config.resolve(config.merge(copy.deepcopy(DEFAULT), change or {}), SCHEMA)
 
@@ -109,7 +112,20 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"datasets": {"textures": {"operator": {"kind": "blurr"}}}}, "did you mean 'blur'"),
         ({"datasets": {"textures": {"operator": {"taps": 3}}}}, "unknown option 'taps'"),
         ({"datasets": {"textures": {"operator": {"noise": 0}}}}, "noise 0 must be a positive number"),
-        ({"datasets": {"photos": {"operator": {"kind": "blur"}}}}, "`operator:` does not belong to source"),
+        (
+            {"datasets": {"photos": {"operator": {"kind": "blur"}}}},
+            "degraded already; take an operator of kind estimated",
+        ),
+        ({"datasets": {"photos": {"operator": {"kind": "estimated"}}}}, "takes the degradation whose pairs"),
+        (
+            {"datasets": {"textures": {"operator": {**ESTIMATED}}}},
+            "for test images that are degraded already",
+        ),
+        (
+            {"datasets": {"photos": {"operator": {**ESTIMATED, "degradation": "x"}}}},
+            "operator: degradation 'x'",
+        ),
+        ({"datasets": {"textures": {"assumed": {"kind": "blurr"}}}}, "did you mean 'blur'"),
         ({"processes": 0}, "processes"),
         (
             {"processes": 3, "restorers": {"dncnn": {"training": {"batch": 6}}}},

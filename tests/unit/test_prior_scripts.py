@@ -19,6 +19,7 @@ from nopairs.data.sources import collect
 from nopairs.data.store import Store
 from nopairs.errors import NopairsError
 from nopairs.metrics.evaluate import measure
+from nopairs.training.pairs import save_pairs
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR = json.dumps({"kind": "blur_downsample", "factor": 2, "size": 8, "sigma": 1.0, "noise": 0.01})
@@ -224,3 +225,38 @@ def test_without_validation_images_no_strength_is_chosen(dataset: Path, tmp_path
                 **{**shared, "dataset": tmp_path}, model=model, border=0, out=tmp_path / "s.json"
             )
         )
+
+
+def test_an_operator_is_estimated_and_used(dataset: Path, tmp_path: Path) -> None:
+    """From pairs with white noise alone; degraded test images are then the observations."""
+    rng = np.random.default_rng(0)
+    tiles = [read_rgb(path) for path in sorted((dataset / "dataset/clean").glob("*.png"))]
+    clean = np.stack(tiles)
+    noisy = np.clip(clean + 10 * rng.standard_normal(clean.shape), 0, 255).astype(np.uint8)
+    save_pairs(tmp_path / "pairs", clean, noisy)
+    script("estimate_operator").main(
+        argparse.Namespace(pairs=tmp_path / "pairs", size=3, out=tmp_path / "operator.json")
+    )
+    found = json.loads((tmp_path / "operator.json").read_text())
+    kernel = np.array(found["kernel"])
+    assert abs(found["noise"] - 10 / 255) < 0.004
+    assert abs(kernel[1, 1] - 1) < 0.05 and abs(kernel).sum() - abs(kernel[1, 1]) < 0.1
+
+    write_png(tmp_path / "photos/test/degraded/a.png", noisy[0])
+    settings = json.dumps({"kind": "estimated", "degradation": "awgn", "size": 3})
+    shared = {**common(dataset, "l2_tv"), "operator": str(tmp_path / "operator.json")}
+    script("observe").main(
+        argparse.Namespace(dataset=tmp_path / "photos", operator=settings, seed=0, out=tmp_path / "observed")
+    )
+    script("fit_prior").main(argparse.Namespace(**shared, out=tmp_path / "model"))
+    (tmp_path / "strength.json").write_text('{"strength": 4.0}')
+    shared["observations"] = tmp_path / "observed"
+    where = {
+        "model": tmp_path / "model",
+        "strength": tmp_path / "strength.json",
+        "out": tmp_path / "restored",
+    }
+    script("reconstruct").main(argparse.Namespace(**shared, **where))
+    restored = read_rgb(tmp_path / "restored/a.png")
+    errors = [np.square(image - clean[0].astype(float)).mean() for image in (noisy[0], restored)]
+    assert errors[1] < 0.7 * errors[0]

@@ -21,6 +21,7 @@ from nopairs.digest import code_digest, module_file
 from nopairs.errors import MARK, NopairsError, told_in
 from nopairs.files import check_writable, remove_leftovers
 from nopairs.metrics.names import METRICS, USUAL
+from nopairs.priors.operators import ESTIMATED
 from nopairs.training.hardware import pick_device
 
 
@@ -540,10 +541,26 @@ def operator_of(wildcards):
     return json.dumps(DATASETS[wildcards.dataset]["operator"])
 
 
+def estimated_operator(wildcards):
+    """The file of an operator that is estimated from pairs; none where it is known."""
+    settings = DATASETS[wildcards.dataset].get("operator", {})
+    if settings.get("kind") != ESTIMATED:
+        return []
+    return f"results/operators/{wildcards.dataset}/seed{wildcards.seed}.json"
+
+
 def told_operator(wildcards):
-    """The operator as priors are told of it."""
+    """The operator as priors are told of it: its settings, or the file that has them."""
     dataset = DATASETS[wildcards.dataset]
-    return json.dumps(dataset.get("assumed", dataset["operator"]))
+    return estimated_operator(wildcards) or json.dumps(
+        dataset.get("assumed", dataset["operator"])
+    )
+
+
+def pairs_of_operator(wildcards):
+    """The pairs that tell of an operator."""
+    degradation = DATASETS[wildcards.dataset]["operator"]["degradation"]
+    return f"results/pairs/{source_of(wildcards)}/{degradation}/seed{wildcards.seed}/degraded.npy"
 
 
 def observations_to_learn(wildcards):

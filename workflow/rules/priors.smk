@@ -29,11 +29,37 @@ rule observe:
         " --out {output} 2>&1 | tee {log}"
 
 
+rule estimate_operator:
+    input:
+        pairs_of_operator,
+    output:
+        "results/operators/{dataset}/seed{seed}.json",
+    log:
+        "results/logs/estimate_operator/{dataset}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/estimate_operator/{dataset}/seed{seed}.tsv"
+    wildcard_constraints:
+        dataset=any_of(OBSERVED),
+    conda:
+        "../../envs/nopairs.yaml"
+    resources:
+        mem_mb=more(8000),
+        runtime=more(30),
+    params:
+        python=PYTHON,
+        size=lambda wildcards: DATASETS[wildcards.dataset]["operator"]["size"],
+        folder=lambda wildcards, input: str(Path(input[0]).parent),
+        code=code("estimate_operator.py"),
+    shell:
+        "{params.python}/estimate_operator.py --pairs {params.folder} --size {params.size} --out {output} 2>&1 | tee {log}"
+
+
 # No `stand_in`, no pairs: a prior learns from clean images, or from nothing.
 rule fit_prior:
     input:
         index="results/data/{dataset}/index.csv",
         observations=observations_to_learn,
+        operator=estimated_operator,
     output:
         multiext(
             "results/models/{dataset}/{method}/seed{seed}/",
@@ -80,6 +106,7 @@ rule choose_strength:
         index=lambda wildcards: f"results/data/{source_of(wildcards)}/index.csv",
         model=fitted("model.json"),
         weights=fitted("model.safetensors"),
+        operator=estimated_operator,
     output:
         "results/strengths/{dataset}/{method}/seed{seed}.json",
     log:
@@ -117,6 +144,7 @@ rule reconstruct:
         observations="results/observations/{dataset}",
         model=fitted("model.json"),
         weights=fitted("model.safetensors"),
+        operator=estimated_operator,
         strength="results/strengths/{dataset}/{method}/seed{seed}.json",
     output:
         directory("results/restored/{dataset}/{method}/seed{seed}"),
@@ -155,6 +183,7 @@ rule uncertainty:
         observations="results/observations/{dataset}",
         model=fitted("model.json"),
         weights=fitted("model.safetensors"),
+        operator=estimated_operator,
     output:
         directory("results/uncertainty/{dataset}/{method}/seed{seed}"),
     log:

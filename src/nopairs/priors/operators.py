@@ -8,17 +8,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+import yaml
 
 from nopairs import registry
 from nopairs.errors import NopairsError
+from nopairs.files import read_json
 from nopairs.models import make_options
 
 Size = tuple[int, int]
 PADDINGS = ("circular", "none")
+# The kind of an operator that is estimated from pairs before it is used.
+ESTIMATED = "estimated"
 
 
 class Operator(ABC):
@@ -253,6 +258,12 @@ def make(settings: dict[str, Any]) -> Operator:
     kind = options.pop("kind", "")
     made = registry.find(registry.OPERATORS, kind)
     return made(make_options(made.Options, kind, options))
+
+
+def read(text: str) -> Operator:
+    """Build an operator from settings as YAML or JSON, or from the JSON file that the text names."""
+    settings = read_json(Path(text)) if text.endswith(".json") else yaml.safe_load(text)
+    return make(settings)
 
 
 def gaussian_kernel(size: int, sigma: float) -> torch.Tensor:
