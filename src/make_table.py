@@ -17,8 +17,9 @@ def main(args: argparse.Namespace) -> None:
     published = read_published(args.published, args.reference) if args.published else None
     measured = {method: read_measured(args.metrics_dir, method, args.seeds) for method in args.methods}
     told = {method: read_json(path)["remark"] for method, path in args.told}
+    counted = {method: read_json(path)["parameters"] / 1e6 for method, path in args.parameters}
     table = build_table(
-        args.table, args.dataset, measured, args.rivals, args.metrics, published, args.remark, told
+        args.table, args.dataset, measured, args.rivals, args.metrics, published, args.remark, told, counted
     )
     write_table(table, args.out_dir / f"{args.table}.csv")
 
@@ -46,6 +47,14 @@ if __name__ == "__main__":
         type=named_path,
         metavar="METHOD=JSON",
         help="its `remark` is said of a method",
+    )
+    parser.add_argument(
+        "--parameters",
+        nargs="*",
+        default=[],
+        type=named_path,
+        metavar="METHOD=JSON",
+        help="the model.json that tells how many parameters a method's model has",
     )
     parser.add_argument("--out-dir", type=Path, required=True, help="gets <table>.csv, .md, .tex and .html")
     sys.exit(errors.run(main, parser))

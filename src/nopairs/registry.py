@@ -12,6 +12,8 @@ from nopairs.errors import NopairsError
 DEGRADATIONS = {
     "awgn": "nopairs.degradation.awgn:Awgn",
     "ludvae": "nopairs.degradation.ludvae:LudVae",
+    "bicubic": "nopairs.degradation.bicubic:Bicubic",
+    "noise_patches": "nopairs.degradation.noise_patches:NoisePatches",
     "real_pairs": "nopairs.degradation.real_pairs:RealPairs",
     "recipe": "nopairs.degradation.recipe:Recipe",
 }
@@ -24,6 +26,10 @@ RESTORERS = {
     "pyramid": "nopairs.restorers.pyramid:Pyramid",
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "resflow": "nopairs.restorers.resflow:ResFlow",
+    "rrdb": "nopairs.restorers.rrdb:Rrdb",
+    "edsr": "nopairs.restorers.edsr:Edsr",
+    "esrgan": "nopairs.restorers.esrgan:Esrgan",
+    "ots": "nopairs.restorers.ots:Ots",
     "pretrained": "nopairs.restorers.pretrained:Pretrained",
     "folder": "nopairs.restorers.folder:Folder",
 }

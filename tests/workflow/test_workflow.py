@@ -245,6 +245,36 @@ def test_priors_reconstruct_what_an_operator_has_observed(tmp_path: Path) -> Non
     }
 
 
+def test_unpaired_superresolution_has_pairs_of_two_sizes_and_counts_parameters(tmp_path: Path) -> None:
+    """A reduced copy of the clean tiles, rows of each kind, restored images of the clean ones' size, and the bias of known maps."""
+    tiny = tmp_path / "tiny.yaml"
+    tiny.write_text(
+        "tables: {superresolution_real: {methods: [enlarged, noise_patches+edsr, ludvae+esrgan, ots], rivals: [enlarged]}}\n"
+        "bias: {options: {dimensions: [1, 3], weights: [0.5], seeds: [0], width: 8}, training: {steps: 6, batch: 16}}\n"
+    )
+    configs = (ROOT / "workflow/configs/sr_small.yaml", TINY.with_name("superresolution.yaml"), tiny)
+    done = snakemake(tmp_path, "--", "table_superresolution_real", "table_ots_bias", configs=configs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    clean, degraded = (
+        np.load(tmp_path / f"results/pairs/aim19_like/ludvae/seed0/{side}.npy", mmap_mode="r")
+        for side in ("clean", "degraded")
+    )
+    assert clean.shape[1:] == (64, 64, 3) and degraded.shape == (len(clean), 16, 16, 3)
+    table = pd.read_csv(tmp_path / "results/tables/superresolution_real.csv").set_index(["method", "metric"])
+    assert table.loc["enlarged", "psnr"]["mean"] > 20 and table.loc["ots", "psnr"]["n"] == 3
+    parameters = table.xs("parameters", level="metric")["mean"]
+    assert (
+        parameters["ots"] > 0
+        and parameters["ludvae+esrgan"] > 0
+        and np.isnan(parameters["noise_patches+edsr"])
+    )
+    assert table.loc["ludvae+esrgan", "psnr"]["published"] == 22.13
+    model = json.loads((tmp_path / "results/models/aim19_like/ots/seed0/model.json").read_text())
+    assert model["options"]["perceptual"] == "gradients" and model["skipped"] == 0
+    bias = pd.read_csv(tmp_path / "results/tables/ots_bias.csv")
+    assert {"uvp %, 3", "end, points"} <= set(bias.metric)
+
+
 def test_weights_of_the_catalogue_are_fetched_before_they_are_used(tmp_path: Path) -> None:
     change = tmp_path / "change.yaml"
     change.write_text(

@@ -20,7 +20,7 @@ from nopairs.data.store import MIRROR_VARIABLE
 from nopairs.digest import code_digest, module_file
 from nopairs.errors import MARK, NopairsError, told_in
 from nopairs.files import check_writable, remove_leftovers
-from nopairs.metrics.names import METRICS, USUAL
+from nopairs.metrics.names import METRICS, PARAMETERS, USUAL
 from nopairs.priors.operators import ESTIMATED
 from nopairs.training.hardware import pick_device
 
@@ -663,6 +663,8 @@ def table_arguments(wildcards):
     words += ["--remark", "; ".join(remarks)] if remarks else []
     if told := told_of_transports(wildcards):
         words += ["--told", *named(told)]
+    if models := counted_models(wildcards):
+        words += ["--parameters", *named(models)]
     if "reference" in table:
         words += [
             "--published",
@@ -671,6 +673,25 @@ def table_arguments(wildcards):
             table["reference"],
         ]
     return words
+
+
+def counted_models(wildcards):
+    """What tells the parameters of a table's methods, where it asks for them: method -> model.json."""
+    table = CONFIG["tables"][wildcards.table]
+    if PARAMETERS not in table["metrics"]:
+        return {}
+    source = settings.trained_on(CONFIG, table["datasets"][0])
+    names = {method: trained_by(method) for method in table["methods"]}
+    simple = {
+        method
+        for method in table["methods"]
+        if CHAINS[method].degradation and not is_learned(CHAINS[method].degradation)
+    }
+    return {
+        method: f"results/models/{source}/{trained[0]}/seed{SEEDS[0]}/model.json"
+        for method, trained in names.items()
+        if trained and method not in simple
+    }
 
 
 def curve_runs(wildcards):

@@ -156,6 +156,7 @@ rule tabulate:
     input:
         table_metrics,
         lambda wildcards: told_of_transports(wildcards).values(),
+        lambda wildcards: counted_models(wildcards).values(),
     output:
         multiext("results/tables/{table}", ".csv", ".md", ".tex", ".html"),
     log:

@@ -10,5 +10,8 @@ USUAL = ("psnr", "ssim", "lpips", "swd", "niqe")
 # Those that compare with the truth: a dataset without paired test images does without them.
 NEED_TRUTH = ("psnr", "ssim", "lpips", "lpips_vgg")
 
+# Not measured but counted: of the model that learned the degradation, or where a restorer does without one, of the restorer; in millions.
+PARAMETERS = "parameters"
+
 # How the note of a row begins that is no method's, but the clean images' own way through an autoencoder.
 ROUND_TRIP = "the clean images, encoded and decoded"

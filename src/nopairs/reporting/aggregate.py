@@ -18,6 +18,7 @@ from nopairs.metrics.bootstrap import (
     mean_interval,
     resampled_difference,
 )
+from nopairs.metrics.names import PARAMETERS
 from nopairs.reporting import style
 
 COLUMNS = [
@@ -129,6 +130,7 @@ def build_table(
     published: pd.DataFrame | None = None,
     remark: str = "",
     remarks: Mapping[str, str] | None = None,
+    parameters: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Aggregate measures into the long form (`COLUMNS`), a row a method and metric.
 
@@ -141,6 +143,7 @@ def build_table(
         published: columns method, metric, value, source.
         remark: what the note of every measured value begins with.
         remarks: what further the notes of a method's values say.
+        parameters: millions of parameters by method, of those that learn something.
 
     Raises:
         NopairsError: a rival is not among the methods.
@@ -153,10 +156,14 @@ def build_table(
     references = {} if published is None else published.set_index(["method", "metric"]).to_dict("index")
     rows = []
     for metric in metrics:
-        summaries = {
-            method: _summary(one, metric, [remark, remarks.get(method, "")])
-            for method, one in measured.items()
-        }
+        summaries = (
+            _counts(measured, parameters or {})
+            if metric == PARAMETERS
+            else {
+                method: _summary(one, metric, [remark, remarks.get(method, "")])
+                for method, one in measured.items()
+            }
+        )
         best = style.metric(metric).best(summaries[rival]["mean"] for rival in rivals)
         rival = next((r for r in rivals if summaries[r]["mean"] == best), "")
         for method, summary in summaries.items():
@@ -169,6 +176,16 @@ def build_table(
     table = pd.DataFrame(rows, columns=COLUMNS).astype({"n": "Int64", "seeds": "Int64"})
     order = {method: position for position, method in enumerate(measured)}
     return table.sort_values("method", key=lambda column: column.map(order), kind="stable", ignore_index=True)
+
+
+def _counts(measured: Mapping[str, Measured], parameters: Mapping[str, float]) -> dict[str, dict[str, Any]]:
+    """Return a row for each method's number of parameters; what learns nothing has none."""
+    return {
+        method: {"mean": parameters[method], "n": 1, "seeds": 1}
+        if method in parameters
+        else {"mean": np.nan, "note": "nothing is learned"}
+        for method in measured
+    }
 
 
 def read_published(path: Path, reference: str) -> pd.DataFrame:

@@ -176,6 +176,7 @@ METRICS = {
     "kid": Metric("KID", higher_is_better=False),
     "is": Metric("IS", higher_is_better=True),
     "niqe": Metric("NIQE", higher_is_better=False, decimals=2),
+    "parameters": Metric("Parameters", "M", decimals=2),
 }
 
 

@@ -27,6 +27,7 @@ _HOW = {
     "pwd": "Patch distance: Wasserstein-2 between Gaussians of the 6x6 RGB patches' moments, restored set against clean set, "
     "root mean square per value in levels of 255.",
     "fid": "FID, KID, IS: torch-fidelity, Inception weights of 2015, from crops of at most 256 pixels; few crops make them rough.",
+    "parameters": "Parameters: of the network that learned the degradation, or of a restorer that learned without one, millions.",
     "niqe": "NIQE: fitted on the dataset's own clean images, so not comparable with published scores.",
 }
 

@@ -109,12 +109,14 @@ class PairedData:
         val: Images,
         options: TrainingOptions,
     ) -> None:
-        """`clean` and `degraded`: uint8 (tiles, height, width, 3); `val`: (clean, degraded) images, uint8 (H, W, 3).
+        """`clean` and `degraded`: uint8 (tiles, height, width, 3), clean ones larger by a whole factor for super-resolution; `val`:
+        (clean, degraded) images, uint8 (H, W, 3), alike.
 
         Raises:
-            NopairsError: the two sides differ in size.
+            NopairsError: the two sides differ in size otherwise.
         """
-        if clean.shape != degraded.shape:
+        factor = clean.shape[1] // degraded.shape[1]
+        if clean.shape != (len(degraded), *(factor * side for side in degraded.shape[1:3]), 3):
             sides = [f"{len(tiles)} {{}} of {tiles.shape[2]}x{tiles.shape[1]}" for tiles in (clean, degraded)]
             raise NopairsError(
                 f"pairs: {sides[0].format('clean tiles')} pixels, but {sides[1].format('degraded ones')}; make them equal in size"

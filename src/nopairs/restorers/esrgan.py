@@ -1,0 +1,99 @@
+"""ESRGAN: RRDB trained against a relativistic average discriminator, with VGG19 and pixel losses (Wang et al., 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nopairs.errors import NopairsError
+from nopairs.restorers.critics import Discriminator
+from nopairs.restorers.rrdb import Rrdb, RrdbOptions
+from nopairs.training import parallel
+from nopairs.training.features import KINDS, Features
+
+
+@dataclass(frozen=True)
+class EsrganOptions(RrdbOptions):
+    """Size and losses; the defaults are the paper's.
+
+    pixel, perceptual_weight, adversarial: weights of the mean absolute error, of the features' and of the adversarial loss.
+    perceptual: features that are compared: vgg19, gradients (a stated substitute) or none.
+    critic_width: channels of the discriminator's first layer.
+    """
+
+    pixel: float = 0.01
+    perceptual_weight: float = 1.0
+    adversarial: float = 0.005
+    perceptual: str = "vgg19"
+    critic_width: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.perceptual not in KINDS:
+            raise NopairsError(
+                f"esrgan: perceptual {self.perceptual!r} is unknown; take one of {', '.join(KINDS)}"
+            )
+        if min(self.pixel, self.perceptual_weight, self.adversarial) < 0 or self.critic_width < 1:
+            raise NopairsError("esrgan: weights must not be negative, and critic_width at least 1")
+
+
+class Esrgan(Rrdb):
+    """RRDB and, in training, its opponent; they move in turn, so that a training of n steps of each has 2 n."""
+
+    Options: type[Any] = EsrganOptions
+
+    def __init__(self, options: EsrganOptions) -> None:
+        super().__init__(options)
+        self.weights = options
+
+    def add_tutors(self) -> None:
+        """Add the discriminator and the features, and read the weights that training begins with."""
+        super().add_tutors()
+        self.discriminator = Discriminator(self.weights.critic_width)
+        self.features = Features(self.weights.perceptual)
+
+    @property
+    def players(self) -> dict[str, nn.Module]:
+        """Generator and discriminator."""
+        return {"generator": self.model, "discriminator": self.discriminator}
+
+    def turn(self, step: int) -> str:
+        """One step each."""
+        return "discriminator" if step % 2 else "generator"
+
+    def losses(
+        self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return the loss of whoever's turn it is."""
+        if self.discriminator.body[0].weight.requires_grad:
+            with torch.no_grad():
+                restored = self(degraded).float()
+            return {"loss": relativistic_loss(self.discriminator(clean), self.discriminator(restored))}
+        restored, weights = self(degraded).float(), self.weights
+        pixel = F.l1_loss(restored, clean)
+        perceptual = self.features.distance(restored, clean)
+        with torch.no_grad():
+            real = self.discriminator(clean)
+        adversarial = relativistic_loss(self.discriminator(restored), real)
+        loss = (
+            weights.pixel * pixel + weights.perceptual_weight * perceptual + weights.adversarial * adversarial
+        )
+        return {"loss": loss, "pixel": pixel, "perceptual": perceptual, "adversarial": adversarial}
+
+
+def relativistic_loss(higher: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+    """Return the relativistic average loss of whoever wants the scores `higher` above the other ones' mean, and those below its own.
+
+    Jolicoeur-Martineau, 2018, with the logistic loss; scores (batch, 1). Means are over the whole batch.
+    """
+    higher, lower = higher.float(), lower.float()
+    mean_higher, mean_lower = (_mean(scores) for scores in (higher, lower))
+    return (F.softplus(-(higher - mean_lower)).mean() + F.softplus(lower - mean_higher).mean()) / 2
+
+
+def _mean(scores: torch.Tensor) -> torch.Tensor:
+    return parallel.moments(scores.view(-1, 1, 1, 1))[0].view(1, 1)

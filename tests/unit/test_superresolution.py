@@ -1,0 +1,201 @@
+"""Restorers that enlarge, what they are trained against, and the simple degradations beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nopairs.data.resizing import enlarge
+from nopairs.errors import NopairsError
+from nopairs.models import load_restorer, make, save_model
+from nopairs.restorers.esrgan import relativistic_loss
+from nopairs.restorers.ots import Ots, OtsOptions
+from nopairs.training import features
+from nopairs.training.data import PairedData, UnpairedData
+from nopairs.training.loop import Trainer
+from nopairs.training.options import TrainingOptions
+
+SMALL = {
+    "rrdb": {"width": 4, "blocks": 1},
+    "edsr": {"width": 4, "blocks": 1},
+    "esrgan": {"width": 4, "blocks": 1, "perceptual": "gradients", "critic_width": 4},
+    "ots": {
+        "width": 4,
+        "blocks": 1,
+        "perceptual": "gradients",
+        "critic_width": 4,
+        "critic_levels": 2,
+        "inner": 2,
+    },
+}
+OPTIONS = TrainingOptions(steps=8, batch=4, crop=8, lr=1e-3, precision="float32", log_every=2)
+
+
+def tiles(count: int = 6, side: int = 16) -> np.ndarray:
+    return np.random.default_rng(side).integers(0, 256, (count, side, side, 3)).astype(np.uint8)
+
+
+class Unpaired(UnpairedData):
+    def __init__(self) -> None:
+        self.val, self.channels, self.index = [], None, {}
+        self.tiles = {"clean": (tiles(6, 64), [""] * 6), "degraded": (tiles(), [""] * 6)}
+        self.share, self.crop = 2, 8
+
+
+def trainer(kind: str, folder: Path, options: TrainingOptions = OPTIONS) -> Trainer:
+    torch.manual_seed(0)
+    network = make("restorer", kind, {**SMALL[kind], "residual": True})
+    if hasattr(network, "add_tutors"):
+        network.add_tutors()
+    data = Unpaired() if kind == "ots" else PairedData(tiles(6, 64), tiles(), [], options)
+    return Trainer(network, data, options, folder, seed=3, device=torch.device("cpu"), fingerprint="")
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_enlarges_and_begins_at_bicubic_where_residual(kind: str) -> None:
+    images = torch.rand(2, 3, 12, 9)
+    assert make("restorer", kind, SMALL[kind])(images).shape == (2, 3, 48, 36)
+    restorer = make("restorer", kind, {**SMALL[kind], "residual": True})
+    assert restorer.scale == 4
+    assert (restorer(images) - enlarge(images, 4)).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["esrgan", "ots"])
+def test_players_are_trained_resumed_bit_for_bit_and_saved_alone(kind: str, tmp_path: Path) -> None:
+    whole = trainer(kind, tmp_path / "whole")
+    start = {name: value.clone() for name, value in whole.network.state_dict().items()}
+    weights = whole.run().weights
+    for part in whole.players.values():
+        names = {name for name, _ in part.named_parameters()}
+        prefixes = [name for name, module in whole.network.named_modules() if module is part]
+        assert any(
+            not torch.equal(weights[f"{prefixes[0]}.{name}"], start[f"{prefixes[0]}.{name}"])
+            for name in names
+        )
+    parts = trainer(kind, tmp_path / "parts")
+    for _ in range(5):
+        parts._step()
+    parts._save()
+    resumed = trainer(kind, tmp_path / "parts").run().weights
+    assert all(torch.equal(resumed[name], weights[name]) for name in weights)
+    kept = make("restorer", kind, SMALL[kind]).state_dict().keys()
+    save_model(tmp_path / "model", "restorer", kind, SMALL[kind], {name: weights[name] for name in kept}, {})
+    assert load_restorer(tmp_path / "model")(torch.rand(1, 3, 8, 8)).shape == (1, 3, 32, 32)
+
+
+def test_ots_compares_with_bicubic_first_and_then_with_a_frozen_copy() -> None:
+    restorer = Ots(OtsOptions(**SMALL["ots"], rounds=2))  # type: ignore[arg-type]
+    restorer.add_tutors()
+    images = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(restorer._reference(images, 0.0), enlarge(images, 4))
+    before = restorer(images)
+    torch.testing.assert_close(restorer._reference(images, 0.5), before)
+    with torch.no_grad():
+        restorer.map.head.weight.add_(1)
+    torch.testing.assert_close(restorer._reference(images, 0.9), before)
+    assert restorer.cost(before, before).item() == 0
+    moved = before + 0.1
+    only_pixels = Ots(OtsOptions(**{**SMALL["ots"], "perceptual_weight": 0.0}))  # type: ignore[arg-type]
+    assert only_pixels.cost(moved, before).item() == pytest.approx(0.01 + 0.1 / 3, rel=1e-4)
+
+
+def test_relativistic_scores() -> None:
+    real, fake = torch.tensor([[2.0], [4.0]]), torch.tensor([[-1.0], [1.0]])
+    expected = (torch.log1p(torch.exp(-(real - 0))).mean() + torch.log1p(torch.exp(fake - 3)).mean()) / 2
+    torch.testing.assert_close(relativistic_loss(real, fake), expected)
+    assert relativistic_loss(real, fake) < relativistic_loss(fake, real)
+
+
+def test_vgg_without_its_weights_is_refused_and_the_substitute_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(NopairsError, match="perceptual: gradients"):
+        features.Features("vgg19")
+    file = features.weight_file()
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"other")
+    with pytest.raises(NopairsError, match="SHA-256 differs"):
+        features.Features("vgg19")
+
+
+def test_the_substitute_compares_edges_and_no_levels() -> None:
+    compare = features.Features("gradients")
+    images = torch.rand(2, 3, 16, 16)
+    assert float(compare.distance(images, images + 0.1)) == pytest.approx(0, abs=1e-6)
+    assert float(compare.distance(images, 0.5 * images)) > 0.02
+
+
+def test_weights_of_spandrels_layout_are_a_start_and_of_another_size_refused(tmp_path: Path) -> None:
+    published = make("restorer", "rrdb", {"width": 4, "blocks": 1})
+    torch.save(
+        {f"model.{name}": value for name, value in published.model.state_dict().items()}, tmp_path / "x4.pth"
+    )
+    started = make("restorer", "rrdb", {"width": 4, "blocks": 1, "start": str(tmp_path / "x4.pth")})
+    started.add_tutors()
+    images = torch.rand(1, 3, 8, 8)
+    assert torch.equal(started(images), published(images))
+    assert torch.equal(load_restorer(tmp_path / "x4.pth")(images), published(images))
+    other = make("restorer", "rrdb", {"width": 8, "blocks": 1, "start": str(tmp_path / "x4.pth")})
+    with pytest.raises(NopairsError, match="not weights of an RRDB of 1 blocks of 8 channels"):
+        other.add_tutors()
+
+
+def test_noise_patches_are_the_flattest_without_their_means() -> None:
+    degraded = tiles(4, 32)
+    flat = np.random.default_rng(1).normal(100, 3, (16, 16, 3)).round().astype(np.uint8)
+    degraded[2, 16:, :16] = flat
+    model = make("degradation", "noise_patches", {"patch": 16})
+    clean = torch.full((40, 3, 24, 20), 0.5)
+    generator = torch.Generator().manual_seed(0)
+    with pytest.raises(NopairsError, match="no patches were collected"):
+        model.make_pairs(clean, None, "clean", torch.ones(40), generator)
+    model.collect(degraded, 0)
+    _, noisy = model.make_pairs(clean, None, "clean", torch.full((40,), 2.0), generator)
+    noise = (noisy - clean) * 255 / 2
+    centred = flat - flat.mean((0, 1))
+    for image in noise.numpy():
+        corner = np.sort(image[:, :16, :16].reshape(3, -1))
+        np.testing.assert_allclose(corner, np.sort(centred.reshape(-1, 3).T), atol=1e-3)
+    assert len({tuple(image[0, 0].tolist()) for image in noise}) == 8  # the symmetries of a square
+    share = make("degradation", "noise_patches", {"patch": 16, "share": 0.5})
+    share.collect(degraded, 0)
+    assert len(share.noise) == 8
+    for options, message in (
+        ({"patch": 64}, "make `patch` smaller"),
+        ({"patch": 16, "max_variance": 1e-3}, "name a `share`"),
+    ):
+        with pytest.raises(NopairsError, match=message):
+            make("degradation", "noise_patches", options).collect(degraded, 0)
+
+
+def test_bicubic_degrades_nothing() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    pair = make("degradation", "bicubic", {}).make_pairs(
+        images, None, "clean", torch.ones(2), torch.Generator()
+    )
+    assert all(torch.equal(side, images) for side in pair)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("rrdb", {"scale": 3}),
+        ("edsr", {"width": 0}),
+        ("esrgan", {"perceptual": "vgg"}),
+        ("ots", {"perceptual": "vgg"}),
+        ("ots", {"inner": 0}),
+    ],
+)
+def test_impossible_options(kind: str, options: dict[str, object]) -> None:
+    with pytest.raises(NopairsError, match=kind):
+        make("restorer", kind, options)
+
+
+def test_nothing_is_trained_in_features() -> None:
+    assert isinstance(features.Features("none"), nn.Module)
+    assert not list(features.Features("gradients").parameters())
