@@ -248,6 +248,8 @@ def test_published_file_is_complete() -> None:
     values = pd.read_csv(PUBLISHED)
     counts = values.groupby("reference").size()
     assert counts[counts.index.str.startswith("ludvae")].to_dict() == {
+        "ludvae_table1_aim19": 30,
+        "ludvae_table1_ntire20": 30,
         "ludvae_table2_benchmark": 14,
         "ludvae_table2_validation": 14,
         "ludvae_table3_benchmark": 4,
