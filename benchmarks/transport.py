@@ -1,4 +1,4 @@
-"""Deep optimal transport: the map as one convolution, and fit and application with an autoencoder of TAEF2's size."""
+"""Deep optimal transport: the map as one convolution, fit and application with an autoencoder of TAEF2's size, and seams of tiles."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ import torch.nn.functional as F
 from restoring import make_photo
 from table import Row
 
+from nopairs.data.entries import load
+from nopairs.data.store import Store
+from nopairs.errors import NopairsError
 from nopairs.transport.autoencoders import Taef2, Taef2Options, _taef2_decoder, _taef2_encoder
-from nopairs.transport.dot import Codec, Dot, DotOptions, Enhancer, fit
+from nopairs.transport.dot import OVERLAP, TILE, Codec, Dot, DotOptions, Enhancer, fit
 
 CHANNELS, SIDE, PATCH = 32, 64, 3  # latents of TAEF2 for a photo of 512 x 512
 IMAGES, PHOTO = 20, 512
+LARGE = 4  # megapixels
 FASTER, FIT_SECONDS, APPLY_SECONDS, MEMORY = 20, 10.0, 2.0, 2000.0
 
 
@@ -70,6 +74,39 @@ def measure(config: dict[str, Any]) -> list[Row]:
             f"under {MEMORY:.0f} MB",
             used["peak"] < MEMORY,
         ),
+        *seams(config),
+    ]
+
+
+def seams(config: dict[str, Any]) -> list[Row]:
+    """What tiles add to the steps between neighbouring pixels, at their borders and elsewhere; no row without TAEF2's weights."""
+    store = Store(Path(config["data"]["folder"]), Path(config["data"]["lock"]), config["data"]["mirror"])
+    try:
+        files = {path.stem.split("_")[1]: str(path) for path in store.fetch("taef2", load("taef2").files)}
+    except NopairsError as error:
+        print(f"no weights to look for seams with: {error}", file=sys.stderr)
+        return []
+    codec = Codec(Taef2(Taef2Options(**files)))
+    photo = torch.from_numpy(make_photo(LARGE)).permute(2, 0, 1)[None].float() / 255
+    smooth = F.avg_pool2d(photo, 5, 1, 2)
+    dot = fit(*([codec.latents_of(image[..., :1024, :1024])] for image in (smooth, photo)), DotOptions())[0]
+    whole = Enhancer(dot, codec.model, tile=2 * max(photo.shape)).transport(smooth)
+    steps = (Enhancer(dot, codec.model).transport(smooth) - whole).diff(dim=3).abs()[0].flatten(0, 1) * 255
+    lines = [
+        place - 1 for start in range(0, photo.shape[3], TILE - OVERLAP) for place in (start, start + TILE)
+    ]
+    borders = [line for line in lines if 0 < line < steps.shape[1]]
+    at_borders, elsewhere = steps[:, borders], float(steps.mean(0).median())
+    worst = float(at_borders.mean(0).max())
+    return [
+        Row(
+            f"tiles of {TILE} pixels in a photo of {LARGE} megapixels: steps added at their borders, of 255",
+            f"{worst:.2f} on the mean of a border, {float(at_borders.max()):.1f} at most",
+            f"{elsewhere:.2f} on the mean elsewhere, {float(steps.max()):.1f} at most",
+            f"{worst / elsewhere:.2f}",
+            "no seam: at most 2",
+            worst <= 2 * elsewhere,
+        )
     ]
 
 

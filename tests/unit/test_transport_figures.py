@@ -38,6 +38,19 @@ def test_the_figure_shows_curve_restorer_and_clean_images(tree: Tree) -> None:
     np.testing.assert_array_equal(strip[3].images[0].get_array(), crops[0].pixels[3])
 
 
+def test_the_strip_has_the_restorer_among_many_alphas(tree: Tree) -> None:
+    folder = tree.transport(MOVED)
+    first = transport.read_crops(folder / "crops")[0]
+    alphas = [-0.5, 0.0, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.25, 1.3, 1.5]
+    many = transport.Crops(first.name, alphas, [first.clean] * len(alphas), first.clean)
+    figure = transport.perception_distortion(
+        {MOVED: transport.read_curve(folder / "curve.csv")}, {MOVED: many}
+    )
+    titles = [axes.get_title(loc="left") for axes in figure.subfigs[1].axes]
+    assert {"0", "1 restorer", "clean"} < set(titles) and len(titles) <= 11
+    assert titles == [*sorted(titles[:-1], key=lambda title: float(title.split()[0])), "clean"]
+
+
 def test_the_slider_gets_every_crop_with_its_measures(tree: Tree) -> None:
     entries = transport.alpha_images(MOVED, tree.transport(MOVED))
     assert [entry["image"] for entry in entries] == ["astronaut", "coffee"]

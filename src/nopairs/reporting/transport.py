@@ -21,7 +21,7 @@ from nopairs.reporting import style
 from nopairs.reporting.slider import jpeg_address
 
 _PERCEPTION = ("swd", "niqe", "pwd")
-_MOST_IN_STRIP = 8
+_MOST_IN_STRIP = 9
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,10 @@ def _curve_panel(axes: Axes, measure: str, curves: Mapping[str, pd.DataFrame]) -
 
 def _strip(part: Any, method: str, crops: Crops) -> None:
     """Draw one image's crops from the most natural to the restorer's and beyond, and the clean one."""
-    wanted = np.unique(np.linspace(0, len(crops.alphas) - 1, _MOST_IN_STRIP).round().astype(int))
+    alphas = np.asarray(crops.alphas)
+    even = np.linspace(alphas[0], alphas[-1], _MOST_IN_STRIP)
+    # The restorer's own and the one that is moved all the way are always shown.
+    wanted = sorted({int(np.abs(alphas - alpha).argmin()) for alpha in (*even, 0, 1)})
     panels = part.subplots(1, len(wanted) + 1)
     for axes, place in zip(panels, wanted, strict=False):
         axes.imshow(crops.pixels[place])
