@@ -70,8 +70,8 @@ def _add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def _add_enhance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     text = (
         "Move restored photos, of whatever tool, towards the statistics of natural ones (deep optimal transport). The map is "
-        "fitted first, on the photos themselves and a folder of natural ones: ten of each of 512 x 512 pixels or more; of small ones as "
-        "many more as have those pixels together (with --images)."
+        "fitted first, on the photos themselves and a folder of natural ones: ten of each, of 512 x 512 pixels, if both folders show "
+        "the same scenes; else dozens, since a few photos differ by their content more than by the restoration."
     )
     parser = commands.add_parser("enhance", help="make restored photos more natural", description=text)
     parser.add_argument(
@@ -116,8 +116,8 @@ def _add_enhance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--images",
         type=positive_int,
-        default=10,
-        help="photos of each side to fit on, at most; more of small ones, which have fewer patches (default: 10)",
+        default=40,
+        help="photos of each side to fit on, at most (default: 40)",
     )
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the fitted map there")
     parser.add_argument(
