@@ -85,6 +85,8 @@ def test_bad_scans_are_refused() -> None:
         RadonOptions(angles=10, hann=0, noise=0.1)
     scan = operators.make({"kind": "radon", "angles": 10, "noise": 0.1})
     assert isinstance(scan, Radon) and scan.fitting_size((30, 20)) == (20, 20)
+    with pytest.raises(NopairsError, match="of 12x29, where the operator gives 10x29"):
+        scan.check_observed(torch.zeros(1, 1, 12, 29))
     with pytest.raises(NopairsError, match="needs a square one"):
         scan(torch.zeros(1, 1, 20, 30))
 

@@ -66,10 +66,17 @@ class Operator(ABC):
         return (self(image) - observed).square().flatten(1).sum(1) / (2 * self.noise**2)
 
     def check_observed(self, observed: torch.Tensor) -> None:
-        """Raise NopairsError for an observation that has no pixels, or such as are no numbers."""
+        """Raise NopairsError for an observation that is not the operator's, has no pixels, or such as are no numbers."""
         if min(observed.shape[-2:]) < 1:
             raise NopairsError(
                 f"an observation of {tuple(observed.shape[-2:])} pixels; there is nothing to see"
+            )
+        seen = (observed.shape[-2], observed.shape[-1])
+        expected = self.observed_size(self.image_size(seen))
+        if seen != expected:
+            raise NopairsError(
+                f"an observation of {seen[0]}x{seen[1]}, where the operator gives {expected[0]}x{expected[1]};"
+                " name the operator that observed it"
             )
         if not torch.isfinite(observed).all():
             raise NopairsError("an observation has pixels that are not finite; mend or leave out that image")
