@@ -16,7 +16,7 @@ from nopairs.errors import NopairsError
 from nopairs.models import load_restorer, make, save_model
 from nopairs.restorers.flow_network import NetworkOptions
 from nopairs.restorers.flow_paths import grid, time_weight
-from nopairs.restorers.resflow import ResFlow, ResFlowOptions, normal_field, round_trip_error
+from nopairs.restorers.resflow import ResFlow, ResFlowOptions, correlated, normal_field, round_trip_error
 from nopairs.restorers.tiling import restore_tiled
 from nopairs.training.data import PairedData
 from nopairs.training.options import TrainingOptions
@@ -127,6 +127,55 @@ def test_it_learns_to_denoise() -> None:
         assert F.mse_loss(model(degraded), clean) < 0.35 * F.mse_loss(degraded, clean)
 
 
+def two_valued(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images whose pixels are dark or light by chance, and the same under noise that hides half of it."""
+    sign = torch.randint(0, 2, (8, 1, 8, 8), generator=generator) * 2.0 - 1
+    clean = (0.5 + 0.2 * sign).expand(8, 3, 8, 8)
+    return clean, clean + 0.6 * torch.randn(8, 3, 8, 8, generator=generator)
+
+
+def one_step_of_two_valued_images(coupling: str) -> tuple[float, float, float]:
+    """Return the error of one step, its spread, and how far two draws of the auxiliary variable are apart."""
+    model = small(
+        noisy=False, auxiliary_velocity="exact", times="drawn", coupling=coupling, multipliers=(1,)
+    ).train()
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(100):
+        clean, degraded = two_valued(generator)
+        loss = model.losses(0.0, clean=clean, degraded=degraded)["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    clean, degraded = two_valued(generator)
+    with torch.inference_mode():
+        one, other = (
+            model.follow(degraded, torch.randn(8, 3, 8, 8, generator=generator), grid(1))[-1]
+            for _ in range(2)
+        )
+    return float(F.mse_loss(one, clean)), float(one.std()), float((one - other).std())
+
+
+def test_the_auxiliary_variable_has_a_meaning_only_where_it_is_coupled() -> None:
+    """Independent of the pair it changes nothing, and one step gives the mean. Coupled, it chooses among the possible images: they
+    spread as the clean ones do (0.2), and their error is that of a draw from the posterior, twice the least."""
+    error, spread, apart = one_step_of_two_valued_images("independent")
+    assert apart < 0.03 and spread < 0.17
+    drawn, drawn_spread, drawn_apart = one_step_of_two_valued_images("residual")
+    assert drawn_apart > 0.15 and 0.17 < drawn_spread < 0.23
+    assert 1.4 < drawn / error < 2.3
+
+
+def test_the_coupled_variable_has_unit_variance_and_the_share_s_correlation() -> None:
+    torch.manual_seed(0)
+    missing, noise = torch.randn(4, 3, 64, 64) * torch.linspace(0.1, 2, 64), torch.randn(4, 3, 64, 64)
+    made = correlated(missing, noise, 0.6)
+    assert float(made.std()) == pytest.approx(1, abs=0.03)
+    strength = missing / torch.linspace(0.1, 2, 64)
+    assert float((made * strength).mean()) == pytest.approx(0.6, abs=0.03)
+    assert torch.equal(correlated(missing, noise, 0.0), noise)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (18, 15), (16, 16)])
 def test_images_of_any_size_keep_it(size: tuple[int, int]) -> None:
     image = torch.rand(2, 3, *size)
@@ -208,6 +257,8 @@ def test_bfloat16_changes_little(image: torch.Tensor) -> None:
         ({"solver": "rk45"}, "solver 'rk45' is unknown"),
         ({"auxiliary": "zero"}, "auxiliary 'zero' is unknown"),
         ({"grid_power": 0}, "grid_power is 0"),
+        ({"coupling": "ot"}, "coupling 'ot' is unknown"),
+        ({"share": 1}, "share is 1"),
         ({"norm": "batch"}, "norm 'batch' is unknown"),
         ({"norm": "group"}, "width 8 must be a multiple of 32"),
         ({"attention": (2,)}, "attention at level 2, but there are 2"),

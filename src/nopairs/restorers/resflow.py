@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,9 @@ from nopairs.training.options import PRECISIONS
 AUXILIARIES = ("sampled", "mean", "averaged")
 TIMES = ("weighted", "drawn")
 VELOCITIES = ("exact", "learned")
+COUPLINGS = ("independent", "residual")
+# Side of the squares over which what is missing is brought to unit variance.
+_LOCAL = 9
 # What a tile's context is limited to. The flow's dependence on far pixels is faint, and the exact radius grows with the evaluations.
 MOST_MARGIN = 192
 
@@ -42,6 +46,8 @@ class ResFlowOptions(NetworkOptions):
     schedule, beta: scale of the auxiliary variable over time, as `Schedule` has them.
     times: `weighted`, uniform times whose errors the loss weighs; `drawn`, times drawn in proportion to the weight.
     auxiliary_velocity: `learned` by the network beside the image's, as in the paper; or `exact`, since it is known in closed form.
+    coupling: of the auxiliary variable y_1 with the pair: `independent`, as in the paper, or `residual`, correlated by `share` with what
+        the restoration by y_1 = 0 in one step misses, so that the variable tells which of the possible clean images is meant.
     steps: of a restoration; their velocities are asked at t = 1 first.
     solver: `euler`, or of second order `midpoint` or `heun`.
     grid_power: above 1 the steps shorten towards t = 0.
@@ -54,6 +60,8 @@ class ResFlowOptions(NetworkOptions):
     beta: float = 10.0
     times: str = "weighted"
     auxiliary_velocity: str = "learned"
+    coupling: str = "independent"
+    share: float = 0.8
     steps: int = 4
     solver: str = "euler"
     grid_power: float = 1.0
@@ -68,8 +76,11 @@ class ResFlowOptions(NetworkOptions):
         grid(self.steps, self.grid_power)
         if self.samples < 1:
             raise NopairsError(f"resflow: samples is {self.samples}; it must be at least 1")
+        if not 0 <= self.share < 1:
+            raise NopairsError(f"resflow: share is {self.share}; it must be within [0, 1)")
         for name, known in (
             ("times", TIMES),
+            ("coupling", COUPLINGS),
             ("auxiliary_velocity", VELOCITIES),
             ("solver", SOLVERS),
             ("auxiliary", AUXILIARIES),
@@ -119,11 +130,19 @@ class ResFlow(nn.Module):
         drawn = self.options.times == "drawn"
         times = weighted_times(uniform) if drawn else uniform
         t = times.view(-1, 1, 1, 1)
-        x = straight(2 * clean - 1, 2 * degraded - 1, t)
-        y = auxiliary(parallel.randn_like(clean), t, self.schedule)
+        clean, degraded, noise = 2 * clean - 1, 2 * degraded - 1, parallel.randn_like(clean)
+        if self.options.coupling == "residual":
+            noise = correlated(self._missing(clean, degraded), noise, self.options.share)
+        x, y = straight(clean, degraded, t), auxiliary(noise, t, self.schedule)
         velocity = self.network(x.value, y.value, times).float()
         error = (velocity - self._target(x, y)).square().mean((1, 2, 3))
         return {"loss": (error if drawn else time_weight(times) * error).mean()}
+
+    @torch.no_grad()
+    def _missing(self, clean: torch.Tensor, degraded: torch.Tensor) -> torch.Tensor:
+        """Return what a restoration in one step by the mean of the auxiliary variable misses, images in [-1, 1]."""
+        velocity = self.network(degraded, torch.zeros_like(degraded), degraded.new_ones(len(degraded)))
+        return clean - (degraded - velocity[:, :3].float())
 
     def _target(self, x: Moving, y: Moving) -> torch.Tensor:
         return torch.cat([x.derivative, y.derivative], 1) if self.learns_auxiliary else x.derivative
@@ -182,6 +201,16 @@ class ResFlow(nn.Module):
                 return self.network(x, y, t.expand(len(x))).float()
 
         return field
+
+
+def correlated(missing: torch.Tensor, noise: torch.Tensor, share: float) -> torch.Tensor:
+    """Return a variable of unit variance like `noise`, whose correlation with `missing`, both (batch, 3, H, W), is `share`.
+
+    What is missing is brought to unit variance around each pixel, so that the strength of it is left to be told by the degraded image.
+    """
+    power = missing.square().mean(1, keepdim=True)
+    around = F.avg_pool2d(power, _LOCAL, 1, _LOCAL // 2, count_include_pad=False)
+    return share * missing * torch.rsqrt(around + 1e-6) + math.sqrt(1 - share**2) * noise
 
 
 def normal_field(rows: torch.Tensor, columns: torch.Tensor, seed: int, sample: int = 0) -> torch.Tensor:
