@@ -279,9 +279,9 @@ def test_pairs_of_unequal_size_are_refused() -> None:
         small().losses(0.0, clean=torch.rand(1, 3, 8, 8), degraded=torch.rand(1, 3, 4, 4))
     tiles = np.zeros((2, 16, 16, 3), np.uint8)
     with pytest.raises(
-        NopairsError, match=r"pairs: 2 clean tiles of 16x16 pixels, but 2 degraded ones of 8x8"
+        NopairsError, match=r"pairs: 2 clean tiles of 16x16 pixels, but 2 degraded ones of 9x9"
     ):
-        PairedData(tiles, tiles[:, :8, :8], [], TrainingOptions(steps=1, crop=8))
+        PairedData(tiles, tiles[:, :9, :9], [], TrainingOptions(steps=1, crop=8))
 
 
 def test_models_are_saved_and_loaded_and_another_architecture_is_refused(
