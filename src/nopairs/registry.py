@@ -13,6 +13,8 @@ DEGRADATIONS = {
     "awgn": "nopairs.degradation.awgn:Awgn",
     "ludvae": "nopairs.degradation.ludvae:LudVae",
     "bicubic": "nopairs.degradation.bicubic:Bicubic",
+    "deflow": "nopairs.degradation.deflow:Deflow",
+    "dsgan": "nopairs.degradation.dsgan:Dsgan",
     "noise_patches": "nopairs.degradation.noise_patches:NoisePatches",
     "real_pairs": "nopairs.degradation.real_pairs:RealPairs",
     "recipe": "nopairs.degradation.recipe:Recipe",

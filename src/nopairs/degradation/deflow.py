@@ -1,0 +1,198 @@
+"""DeFlow: both domains in one conditional flow, where the degradation is a shift of the latent (Wolf et al., CVPR 2021).
+
+A flow f, conditioned on features of a much reduced image, takes clean images to z ~ N(0, I) and degraded ones to z + u, u ~ N(m, S)
+independent of it; LUD-VAE's appendix C, equation 13, is its likelihood. A clean image is degraded by z = f(x), then f^-1(z + u). What is
+here is its -NP variant: the features are learned with the flow, where the original takes them from a pretrained network.
+
+Trainings of this flow are known to diverge. Logarithms of scales are bounded, so that no layer's inverse can explode; batches whose
+likelihood is not finite are left out and counted, and a training that leaves out more than its `skips` fails.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nopairs.data.resizing import reduce
+from nopairs.degradation.blocks import encoder
+from nopairs.errors import NopairsError
+from nopairs.training import parallel
+
+
+@dataclass(frozen=True)
+class DeflowOptions:
+    """Size of the flow; the defaults are the paper's.
+
+    steps: of normalisation, mixing and coupling at each level (its K).
+    levels: halvings of the side, each with four times the channels (its L).
+    width: channels within the couplings and of the condition.
+    blocks: residual blocks of the network that reads the condition.
+    reduced: how many times smaller the image is that conditions.
+    noise: standard deviation of the noise on the condition in training, in [0, 1] units: it hides what is left of the domain.
+    clamp: largest logarithm of a coupling's scale.
+    """
+
+    steps: int = 16
+    levels: int = 3
+    width: int = 64
+    blocks: int = 4
+    reduced: int = 8
+    noise: float = 0.03
+    clamp: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "levels", "width", "blocks", "reduced", "clamp"):
+            if getattr(self, name) <= 0:
+                raise NopairsError(f"deflow: {name} is {getattr(self, name)}; it must be positive")
+        if self.noise < 0:
+            raise NopairsError(f"deflow: noise {self.noise} must not be negative")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Roles of the dataset that training reads."""
+        return ("clean", "degraded")
+
+    @property
+    def multiple(self) -> int:
+        """What sides of images are padded to a multiple of."""
+        return math.lcm(2**self.levels, self.reduced)
+
+
+class Step(nn.Module):
+    """One step of the flow: a scale and shift for each channel, an invertible mixture of channels, a coupling told the condition."""
+
+    def __init__(self, channels: int, options: DeflowOptions) -> None:
+        super().__init__()
+        self.log_scale, self.shift = (nn.Parameter(torch.zeros(1, channels, 1, 1)) for _ in range(2))
+        rotation, _ = torch.linalg.qr(torch.randn(channels, channels))
+        self.mixture = nn.Parameter(rotation)
+        self.kept, self.clamp = channels // 2, options.clamp
+        last = nn.Conv2d(options.width, 2 * (channels - self.kept), 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # it has one
+        first = nn.Conv2d(self.kept + options.width, options.width, 3, padding=1)
+        self.network = nn.Sequential(
+            first, nn.ReLU(), nn.Conv2d(options.width, options.width, 1), nn.ReLU(), last
+        )
+
+    def forward(self, x: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the step's output, and the logarithm of its Jacobian's determinant, (batch,)."""
+        pixels = x.shape[2] * x.shape[3]
+        scale = self._bounded(self.log_scale)
+        x = (x + self.shift) * scale.exp()
+        x = torch.einsum("dc,bchw->bdhw", self.mixture, x)
+        kept, changed = x[:, : self.kept], x[:, self.kept :]
+        log_scale, shift = self._coupling(kept, condition)
+        x = torch.cat([kept, (changed + shift) * log_scale.exp()], 1)
+        fixed = pixels * (scale.sum() + torch.linalg.slogdet(self.mixture.float())[1])
+        return x, log_scale.sum((1, 2, 3)) + fixed
+
+    def inverse(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        """Undo `forward`."""
+        kept, changed = x[:, : self.kept], x[:, self.kept :]
+        log_scale, shift = self._coupling(kept, condition)
+        x = torch.cat([kept, changed * (-log_scale).exp() - shift], 1)
+        x = torch.einsum("dc,bchw->bdhw", torch.linalg.inv(self.mixture.float()), x)
+        return x * (-self._bounded(self.log_scale)).exp() - self.shift
+
+    def _coupling(self, kept: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        raw, shift = self.network(torch.cat([kept, condition], 1)).float().chunk(2, 1)
+        return self._bounded(raw), shift
+
+    def _bounded(self, raw: torch.Tensor) -> torch.Tensor:
+        return self.clamp * torch.tanh(raw / self.clamp)
+
+
+class Deflow(nn.Module):
+    """The conditional flow and the latent shift."""
+
+    Options = DeflowOptions
+    MODES = ("clean",)
+    learned = True
+
+    def __init__(self, options: DeflowOptions) -> None:
+        super().__init__()
+        self.options = options
+        channels = [3 * 4 ** (level + 1) for level in range(options.levels)]
+        # Level after level; each begins by moving 2 x 2 pixels into channels.
+        self.flow: Any = nn.ModuleList(Step(size, options) for size in channels for _ in range(options.steps))
+        self.condition = encoder(3, options.width, options.blocks, 0)
+        self.shift = nn.Parameter(torch.zeros(channels[-1]))
+        # The root of the shift's covariance begins small: at first both domains have one latent distribution.
+        self.shift_root = nn.Parameter(0.01 * torch.eye(channels[-1]))
+
+    def features(self, images: torch.Tensor, generator: torch.Generator | None = None) -> list[torch.Tensor]:
+        """Return the condition at each level's size, from (batch, 3, H, W), sides multiples of `options.multiple`."""
+        small = reduce(images, self.options.reduced)
+        if self.training:
+            small = small + self.options.noise * parallel.randn(small.shape, generator).to(small)
+        seen = self.condition(small).float()
+        sizes = [
+            [side // 2 ** (level + 1) for side in images.shape[2:]] for level in range(self.options.levels)
+        ]
+        return [F.interpolate(seen, size=size, mode="nearest") for size in sizes]
+
+    def encode(self, images: torch.Tensor, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the latent (batch, 3 * 4^levels, H / 2^levels, W / 2^levels), and the log-determinant (batch,)."""
+        z, total = images - 0.5, images.new_zeros(len(images))
+        for index, step in enumerate(self.flow):
+            if index % self.options.steps == 0:
+                z = F.pixel_unshuffle(z, 2)
+            z, log_determinant = step(z, features[index // self.options.steps])
+            total = total + log_determinant
+        return z, total
+
+    def decode(self, z: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
+        """Return the images of latents, undoing `encode`."""
+        for index, step in reversed(list(enumerate(self.flow))):
+            z = step.inverse(z, features[index // self.options.steps])
+            if index % self.options.steps == 0:
+                z = F.pixel_shuffle(z, 2)
+        return z + 0.5
+
+    def losses(
+        self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return the negative log-likelihood of both domains (equation 13), in nats a value, for images with noise of one level."""
+        with torch.autocast(clean.device.type, enabled=False):
+            nlls = {}
+            for name, images in (("clean", clean), ("degraded", degraded)):
+                noisy = images.float() + (parallel.randn_like(images.float()) / 255)
+                z, log_determinant = self.encode(noisy, self.features(images.float()))
+                log_likelihood = log_determinant + self.log_density(z, shifted=name == "degraded")
+                nlls[f"{name}_nll"] = -log_likelihood.mean() / images[0].numel()
+        return {"loss": sum(nlls.values(), torch.zeros_like(nlls["clean_nll"])) / 2, **nlls}
+
+    def log_density(self, z: torch.Tensor, shifted: bool) -> torch.Tensor:
+        """Return log N(z; 0, I), or of the shifted latents log N(z; m, I + S), summed over all values: (batch,)."""
+        vectors = z.permute(0, 2, 3, 1)
+        if shifted:
+            covariance = torch.eye(len(self.shift), device=z.device) + self.shift_root @ self.shift_root.T
+            density = torch.distributions.MultivariateNormal(self.shift, covariance)
+            return density.log_prob(vectors).sum((1, 2))
+        return -0.5 * (vectors.square() + math.log(2 * math.pi)).sum((1, 2, 3))
+
+    def make_pairs(
+        self,
+        clean: torch.Tensor,
+        degraded: torch.Tensor | None,
+        mode: str,
+        strength: torch.Tensor,
+        generator: torch.Generator,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (clean, degraded) with u drawn for each place; `strength` scales its deviation, not its mean. Sides are padded."""
+        height, width = clean.shape[2:]
+        multiple = self.options.multiple
+        padded = F.pad(clean, (0, -width % multiple, 0, -height % multiple), mode="reflect").float()
+        with torch.autocast(clean.device.type, enabled=False):
+            features = self.features(padded, generator)
+            z, _ = self.encode(padded, features)
+            normal = torch.randn(z.shape, generator=generator).to(z) * strength.view(-1, 1, 1, 1).float()
+            u = self.shift.view(1, -1, 1, 1) + torch.einsum("dc,bchw->bdhw", self.shift_root, normal)
+            made = self.decode(z + u, features)
+        return clean, made[..., :height, :width]

@@ -1,0 +1,170 @@
+"""DSGAN and DeFlow: what they promise, and that they learn a degradation that is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nopairs.errors import NopairsError
+from nopairs.models import make
+from nopairs.training.data import UnpairedData
+from nopairs.training.loop import Trainer
+from nopairs.training.options import TrainingOptions
+
+FLOW = {"steps": 2, "levels": 2, "width": 8, "blocks": 1, "reduced": 4}
+GAN = {"width": 8, "blocks": 1, "critic_width": 8, "perceptual": "gradients"}
+
+
+class Noisy(UnpairedData):
+    """Smooth images, and others with noise of 20 of 255 on a brighter ground."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        grounds = np.linspace(60, 160, 64)[:, None, None, None] * np.ones((64, 16, 16, 3))
+        noisy = grounds + 15 + rng.normal(0, 20, grounds.shape)
+        self.val, self.channels, self.index = [], None, {}
+        sides = {"clean": grounds, "degraded": noisy}
+        self.tiles = {role: (tiles.clip(0, 255).astype(np.uint8), [""] * 64) for role, tiles in sides.items()}
+        self.share, self.crop = 8, 16
+
+
+def trainer(kind: str, options: dict[str, object], folder: Path, steps: int, **training: object) -> Trainer:
+    torch.manual_seed(0)
+    network = make("degradation", kind, options)
+    if hasattr(network, "add_tutors"):
+        network.add_tutors()
+    chosen = TrainingOptions(steps=steps, batch=16, crop=16, precision="float32", log_every=50, **training)  # type: ignore[arg-type]
+    return Trainer(network, Noisy(), chosen, folder, seed=0, device=torch.device("cpu"), fingerprint="")
+
+
+def shaken() -> torch.nn.Module:
+    torch.manual_seed(0)
+    flow = make("degradation", "deflow", FLOW).eval()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return flow
+
+
+def test_the_flow_is_invertible_and_its_determinant_is_that_of_its_jacobian() -> None:
+    flow = shaken()
+    image = torch.rand(1, 3, 8, 8)
+    features = flow.features(image)
+    z, log_determinant = flow.encode(image, features)
+    torch.testing.assert_close(flow.decode(z, features), image, atol=1e-5, rtol=0)
+    jacobian = torch.autograd.functional.jacobian(
+        lambda flat: flow.encode(flat.view(1, 3, 8, 8), features)[0].flatten(), image.flatten()
+    )
+    expected = torch.linalg.slogdet(jacobian.double())[1].float()
+    torch.testing.assert_close(log_determinant[0], expected, atol=1e-3, rtol=1e-4)
+
+
+def test_scales_are_bounded_whatever_the_weights() -> None:
+    flow = make("degradation", "deflow", {**FLOW, "clamp": 0.5}).eval()
+    with torch.no_grad():
+        for step in flow.flow:
+            step.log_scale.fill_(1000)
+            step.network[-1].bias.fill_(1000)
+    image = torch.rand(1, 3, 8, 8)
+    _, log_determinant = flow.encode(image, flow.features(image))
+    values = 3 * 8 * 8
+    # Each step's channels are scaled by at most e^0.5, and half of them once more.
+    assert abs(float(log_determinant.detach())) <= 4 * 0.5 * 1.5 * values + 1
+    assert log_determinant.isfinite().all()
+
+
+def test_the_shifts_density_is_the_sums_of_two_gaussians() -> None:
+    flow = shaken()
+    z = torch.randn(2, 48, 2, 2)
+    root = flow.shift_root.detach()
+    covariance = torch.eye(48) + root @ root.T
+    expected = torch.distributions.MultivariateNormal(flow.shift.detach(), covariance)
+    vectors = z.permute(0, 2, 3, 1)
+    torch.testing.assert_close(flow.log_density(z, True), expected.log_prob(vectors).sum((1, 2)))
+    torch.testing.assert_close(
+        flow.log_density(z, False), torch.distributions.Normal(0.0, 1.0).log_prob(z).sum((1, 2, 3))
+    )
+
+
+def test_deflow_learns_noise_of_any_size_of_image(tmp_path: Path) -> None:
+    run = trainer("deflow", {**FLOW, "noise": 0.15}, tmp_path, 250, lr=5e-3, clip=1.0, skips=5)
+    flow = make("degradation", "deflow", {**FLOW, "noise": 0.15})
+    flow.load_state_dict(run.run().weights)
+    clean = torch.full((8, 3, 18, 13), 0.45)
+    same, noisy = flow.eval().make_pairs(
+        clean, None, "clean", torch.ones(8), torch.Generator().manual_seed(0)
+    )
+    assert torch.equal(same, clean) and noisy.shape == clean.shape
+    assert 10 < float(noisy.detach().std((0, 2, 3)).mean()) * 255 < 30
+    again = flow.make_pairs(clean, None, "clean", torch.ones(8), torch.Generator().manual_seed(0))[1]
+    assert torch.equal(noisy, again)
+
+
+def test_deflows_skipped_batches_are_counted_and_too_many_fail(tmp_path: Path) -> None:
+    run = trainer("deflow", FLOW, tmp_path, 5, skips=1)
+    with torch.no_grad():
+        run.network.shift.fill_(float("inf"))
+    with pytest.raises(NopairsError, match="not finite at step 1 after 1 skipped batches"):
+        run.run()
+
+
+def test_dsgans_colour_loss_keeps_low_frequencies(tmp_path: Path) -> None:
+    """Without an opponent: with one, where a short training ends differs from machine to machine."""
+    gan = {**GAN, "adversarial": 0.0, "perceptual_weight": 0.0}
+    run = trainer("dsgan", gan, tmp_path, 200, lr=2e-3)
+    with torch.no_grad():
+        run.network.generator[-1].bias.fill_(0.2)
+    trained = run.run().weights
+    model = make("degradation", "dsgan", gan)
+    model.load_state_dict({name: trained[name] for name in model.state_dict()})
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.full((4, 3, 20, 24), 0.4)
+    _, made = model.make_pairs(clean, None, "clean", torch.ones(4), generator)
+    assert made.shape == clean.shape
+    assert float((model.low(made) - model.low(clean)).detach().abs().mean()) < 0.02
+    _, unchanged = model.make_pairs(clean, None, "clean", torch.zeros(4), generator)
+    assert torch.equal(unchanged, clean)
+
+
+def test_dsgans_players_want_opposite_scores_of_high_frequencies() -> None:
+    torch.manual_seed(0)
+    model = make("degradation", "dsgan", GAN)
+    model.add_tutors()
+    clean, degraded = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    turns = {}
+    for player in model.players:
+        for name, part in model.players.items():
+            part.requires_grad_(name == player)
+        turns[player] = model.losses(0.0, clean=clean, degraded=degraded + 0.3)["loss"]
+        # A brighter degraded image has the same high frequencies, but at the borders' means.
+        again = model.losses(0.0, clean=clean, degraded=degraded)["loss"]
+        torch.testing.assert_close(turns[player], again, atol=1e-5, rtol=0)
+        assert turns[player].requires_grad
+    last, losses = model.discriminator[-1].bias, []
+    model.discriminator.requires_grad_(False)
+    for score in (0.0, 5.0):
+        last.data.fill_(score)
+        losses.append(float(model.losses(0.0, clean=clean, degraded=degraded)["adversarial"].detach()))
+    assert losses[1] < losses[0]  # the generator wants high scores
+
+
+def test_low_frequencies_are_means_and_flat_images_have_no_high_ones() -> None:
+    model = make("degradation", "dsgan", GAN)
+    torch.testing.assert_close(model.low(torch.full((1, 3, 7, 7), 0.3)), torch.full((1, 3, 7, 7), 0.3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("dsgan", {"low_pass": 4}),
+        ("dsgan", {"perceptual": "vgg"}),
+        ("deflow", {"clamp": 0}),
+        ("deflow", {"noise": -1.0}),
+    ],
+)
+def test_impossible_options(kind: str, options: dict[str, object]) -> None:
+    with pytest.raises(NopairsError, match=kind):
+        make("degradation", kind, options)
