@@ -31,6 +31,7 @@ RESTORERS = {
     "rrdb": "nopairs.restorers.rrdb:Rrdb",
     "edsr": "nopairs.restorers.edsr:Edsr",
     "esrgan": "nopairs.restorers.esrgan:Esrgan",
+    "cincgan": "nopairs.restorers.cincgan:Cincgan",
     "ots": "nopairs.restorers.ots:Ots",
     "pretrained": "nopairs.restorers.pretrained:Pretrained",
     "folder": "nopairs.restorers.folder:Folder",

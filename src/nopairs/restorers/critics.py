@@ -11,13 +11,14 @@ from nopairs.training import parallel
 
 
 class Discriminator(nn.Module):
-    """ESRGAN's discriminator in VGG's style: five halvings. The mean over what is left admits crops of any size; one score an image."""
+    """ESRGAN's discriminator in VGG's style. The mean over what is left after all halvings admits crops of any size; one score an image."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, levels: int = 5) -> None:
+        """`levels`: how often images are halved; ESRGAN's five need crops of 32 pixels."""
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1), nn.LeakyReLU(0.2)]
         channels = width
-        for level in range(5):
+        for level in range(levels):
             wider = width * min(8, 2**level)
             for stride, inputs in ((1, channels), (2, wider)):
                 if level or stride == 2:
