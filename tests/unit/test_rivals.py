@@ -1,0 +1,107 @@
+"""The priors' rivals: their networks, plug and play with a denoiser that is known, and results that others in a batch do not change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from nopairs.errors import NopairsError
+from nopairs.priors.base import Prior
+from nopairs.priors.dip import DIP, DIPDescent
+from nopairs.priors.networks import Corrected, Folded, UNet
+from nopairs.priors.operators import Blur, BlurDownsample, BlurDownsampleOptions, BlurOptions
+from nopairs.priors.patchnr import PatchNROptions
+from nopairs.priors.pnp import DenoiserOptions, NoiseData, PlugAndPlay, PlugAndPlaySteps
+from nopairs.priors.supervised import PairData, SupervisedOptions
+from nopairs.priors.tv import NoOptions
+from nopairs.priors.zeroshot import ZSSR, ZeroShotDescent, ZeroShotPatchNR, ZSSRTraining
+from nopairs.training.options import TrainingOptions
+
+SMALLER = BlurDownsample(BlurDownsampleOptions(size=4, sigma=1.0, factor=2, noise=0.01))
+
+
+def textures() -> torch.Tensor:
+    images = [image[100:148, 100:148] / 255 for image in (data.brick(), data.gravel())]
+    return torch.from_numpy(np.stack(images)).float()[:, None]
+
+
+@pytest.mark.parametrize("size", [(16, 24), (17, 23)])
+def test_networks_begin_as_the_identity_for_any_size(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    image = torch.rand(2, 1, *size)
+    torch.testing.assert_close(Folded(4, 8, 2)(image), image)
+    torch.testing.assert_close(Folded(2, 8, 2, extra=1)(image, image), image)
+    torch.testing.assert_close(Corrected(UNet(1, 1, 8, 2))(image), image)
+    assert UNet(3, 2, 8, 2)(torch.rand(1, 3, *size)).shape == (1, 2, *size)
+
+
+def test_plug_and_play_with_a_known_denoiser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the best denoiser of N(0.5, 0.2^2) at a fixed deviation, splitting ends at the minimum of its quadratic cost."""
+    operator = Blur(BlurOptions(size=3, sigma=0.6, noise=0.1))
+    prior = PlugAndPlay(DenoiserOptions(width=4, depth=1))
+    gain = 0.2**2 / (0.2**2 + 0.1**2)
+    monkeypatch.setattr(prior, "denoise", lambda noisy, level: 0.5 + gain * (noisy - 0.5))
+    observed = operator.observe(textures(), torch.Generator().manual_seed(0))
+    how = PlugAndPlaySteps(strength=1.0, steps=60, first=0.1, last=1.0, solver_steps=20)
+    found = prior.reconstruct(observed, operator, how)
+    impulse = torch.zeros(1, 1, 48, 48)
+    impulse[..., 0, 0] = 1
+    transfer = torch.fft.fft2(operator(impulse))
+    # z = d(x) and (A* A + 1) x = A* y + z, with pull strength noise^2 / deviation^2 = 1.
+    x = (transfer.conj() * torch.fft.fft2(observed - 0.5)) / (transfer.abs().square() + 1 - gain)
+    torch.testing.assert_close(found, 0.5 + gain * torch.fft.ifft2(x).real, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "prior, how",
+    [
+        (DIP(NoOptions()), DIPDescent(steps=4, width=4, scales=1, precision="float32")),
+        (
+            ZSSR(SupervisedOptions(fold=2, width=4, depth=1, edge=2)),
+            ZSSRTraining(training_steps=3, batch=2, crop=16),
+        ),
+        (
+            ZeroShotPatchNR(PatchNROptions(patch_size=3, blocks=1, width=4, whitening=True)),
+            ZeroShotDescent(steps=4, training_steps=3, batch=16, precision="float32"),
+        ),
+    ],
+)
+def test_an_image_is_learned_from_alone(prior: Prior, how: object) -> None:
+    """The same seed gives the same image, whichever others are there; global random numbers are left as they were."""
+    observed = SMALLER.observe(textures(), torch.Generator().manual_seed(0))
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    together = prior.reconstruct(observed, SMALLER, how, seed=1)
+    alone = torch.cat([prior.reconstruct(one[None], SMALLER, how, seed=1) for one in observed])
+    assert together.shape == (2, 1, 48, 48)
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+    if isinstance(prior, DIP):  # the training loop seeds the global generator by design
+        assert torch.equal(torch.rand(1), expected)
+
+
+def test_the_denoiser_learns_from_noise_of_all_levels() -> None:
+    images = data.brick()[None, :64, :64]
+    options = DenoiserOptions(most=0.3)
+    batch = NoiseData(images, [], options, TrainingOptions(1, 64, 16)).batch(np.random.default_rng(0))
+    level = (batch["noisy"] - batch["clean"]).std(dim=(1, 2, 3))
+    assert float((level - batch["level"].flatten()).abs().max()) < 0.06
+    assert batch["level"].min() < 0.05 and batch["level"].max() > 0.25
+
+
+def test_mistakes_are_refused() -> None:
+    images = np.zeros((1, 64, 64), np.uint8)
+    with pytest.raises(NopairsError, match="without an `operator:`"):
+        PairData(images, [], SupervisedOptions(), TrainingOptions(1), None)
+    with pytest.raises(NopairsError, match="nothing is left of a crop of 32"):
+        PairData(images, [], SupervisedOptions(edge=16), TrainingOptions(1, crop=32), SMALLER)
+    with pytest.raises(NopairsError, match="network 'resnet' is unknown"):
+        SupervisedOptions(network="resnet")
+    with pytest.raises(NopairsError, match="steps is 0"):
+        PlugAndPlaySteps(steps=0)
+    with pytest.raises(NopairsError, match="zssr: training steps 0"):
+        ZSSRTraining(training_steps=0)
+    with pytest.raises(NopairsError, match="scales 0"):
+        DIPDescent(scales=0)
