@@ -12,6 +12,7 @@ from scipy.stats import t as student
 
 from nopairs.reporting import style
 from nopairs.reporting.reading import read_runs
+from nopairs.reporting.tables import CLOSED_FORM
 
 TABLE = "ots_bias"
 TITLES = {"ots": "OTS", "gan_w2": "GAN, squared W2", "gan_w1": "GAN, Lipschitz critic"}
@@ -41,11 +42,11 @@ def _summary(group: pd.DataFrame, measure: str) -> dict[str, object]:
     spread = values.std() if len(values) > 1 else float("nan")
     reach = float(student.ppf(0.5 + CONFIDENCE / 2, max(1, len(values) - 1))) * spread / len(values) ** 0.5
     mean = values.mean()
-    known = {"published": theory, "source": "closed form" if theory == theory else ""}
+    known = {"published": theory, "source": CLOSED_FORM if theory == theory else ""}
     return {
         "mean": mean,
         "std": spread,
-        "n": len(values),
+        "n": float("nan"),
         "seeds": len(values),
         "ci_low": mean - reach,
         "ci_high": mean + reach,

@@ -16,6 +16,9 @@ from nopairs.reporting import style
 from nopairs.reporting.reading import read_table
 from nopairs.reporting.report import Cell, Text, table_view
 
+# The source of values that no paper has measured, but theory says.
+CLOSED_FORM = "closed form"
+
 # How each number is measured, for the footers.
 _HOW = {
     "psnr": "PSNR: 8-bit RGB, all channels, data range 255.",
@@ -111,8 +114,9 @@ def _entry(cell: Cell, std: float | None, digits: int) -> Entry:
 def _footer(table: pd.DataFrame, metrics: list[str], compared: bool) -> list[str]:
     measured = table[table["mean"].notna()]
     images, seeds = _range(measured["n"]), _range(measured["seeds"])
-    count = f"n = {images} images, training seeds: {seeds}"
-    lines = [f"Mean ± standard deviation over images; {count}. Bold: the best mean."]
+    of_images = measured["n"].notna().any()
+    over = f"images; n = {images} images, training seeds" if of_images else "problems and trainings, seeds"
+    lines = [f"Mean ± standard deviation over {over}: {seeds}. Bold: the best mean."]
     if compared:
         lines.append(
             "Differences: method minus the metric's best rival, with the 95 % paired cluster bootstrap "
@@ -120,7 +124,9 @@ def _footer(table: pd.DataFrame, metrics: list[str], compared: bool) -> list[str
             f"descriptive below {FEWEST_SCENES} scenes."
         )
     lines += [_HOW[metric] for metric in metrics if metric in _HOW]
-    if table["published"].notna().any():
+    if set(table.loc[table["published"].notna(), "source"]) == {CLOSED_FORM}:
+        lines.append("Published stands for what theory says.")
+    elif table["published"].notna().any():
         lines.append("Published values are the cited paper's own, measured on the dataset that it names.")
     return lines
 
