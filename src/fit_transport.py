@@ -54,7 +54,7 @@ def main(args: argparse.Namespace) -> None:
     for remark in facts.remarks(len(dot.source_mean)):
         print(remark, flush=True)
     clean, val = (list(side) for side in zip(*judges, strict=True)) if judges else ([], [])
-    can_choose = val and not isinstance(restorer, Folder)
+    can_choose = val and len(entry["alphas"]) > 1 and not isinstance(restorer, Folder)
     scored = (
         score_alphas(Enhancer(dot, codec.model), restore(val), clean, entry["alphas"]) if can_choose else []
     )

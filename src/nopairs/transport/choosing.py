@@ -68,6 +68,8 @@ def choose(rows: Sequence[dict[str, float]], wanted: str) -> float:
     if wanted not in CHOOSES:
         return float(wanted)
     if not rows:
-        raise NopairsError(f"alpha {wanted}: there were no validation images to choose by; name a number")
+        raise NopairsError(
+            f"alpha {wanted}: there were no validation images to choose by, or no alphas to choose from; name a number"
+        )
     metric, best = CHOOSES[wanted]
     return best(rows, key=lambda row: row[metric])["alpha"]
