@@ -150,6 +150,15 @@ def test_alpha_takes_no_part_and_grey_is_the_mean_of_channels(tmp_path: Path) ->
     np.testing.assert_allclose(restored[..., 0], samples * 0.5 + 0.3 * 255, atol=0.5001)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_a_restorer_that_enlarges_enlarges_alpha_too(tmp_path: Path, mode: str) -> None:
+    samples = photo_file(tmp_path / "in.png", mode)
+    restorer = Function(lambda image: image.repeat_interleave(4, 2).repeat_interleave(4, 3))
+    restorer.scale = 4
+    assert restore_files(restorer, [tmp_path / "in.png"], tmp_path / "out.png", tile=8) == []
+    np.testing.assert_array_equal(pixels(tmp_path / "out.png"), samples.repeat(4, 0).repeat(4, 1))
+
+
 def test_16_bit_colour_through_the_command(tmp_path: Path, restore: Callable[..., int]) -> None:
     samples = np.random.default_rng(0).integers(0, 65536, (33, 21, 3), dtype=np.uint16)
     (tmp_path / "in.png").write_bytes(imagecodecs.png_encode(samples))

@@ -35,16 +35,25 @@ class Photo(Decoded):
         return rgb
 
     def as_stored(
-        self, restored: NDArray[np.float32], rows: slice = slice(None), columns: slice = slice(None)
+        self,
+        restored: NDArray[np.float32],
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        scale: int = 1,
     ) -> NDArray[Any]:
         """Return restored pixels (h, w, 3) of a part, clipped to [0, 1], as the file's samples with the photo's own alpha.
 
-        Those of `rgb` give the very samples. A grey photo gets the mean of the channels.
+        Those of `rgb` give the very samples. A grey photo gets the mean of the channels. `rows` and `columns` are of the restored
+        photo; where that is `scale` times larger, both have ends, and the alpha's pixels are repeated.
         """
         if self.grey:  # in double precision, so that three equal channels average to exactly themselves
             restored = restored.mean(axis=2, keepdims=True, dtype=np.float64).astype(np.float32)
         samples = _quantise(restored, self.samples.dtype)
-        _, alpha = _split_alpha(self.samples[rows, columns])
+        if scale > 1:
+            places = (np.arange(part.start, part.stop) // scale for part in (rows, columns))
+            _, alpha = _split_alpha(self.samples[np.ix_(*places)])
+        else:
+            _, alpha = _split_alpha(self.samples[rows, columns])
         return samples if alpha is None else np.concatenate([samples, alpha[..., None]], axis=2)
 
 
@@ -98,13 +107,16 @@ def load_photo(path: str | Path) -> Photo:
 
 
 def save_photo(photo: Photo, samples: NDArray[Any], path: str | Path) -> None:
-    """Write `samples`, of the photo's own shape and type, as the kind of file that `photo` came from, atomically.
+    """Write `samples`, of the photo's own type and shape or enlarged by a whole factor, as the kind of file it came from, atomically.
 
     Raises:
         NopairsError: the suffix of `path` belongs to another format.
-        ValueError: `samples` have another shape or type than the photo's.
+        ValueError: `samples` have another shape or type than that.
     """
-    wanted, given = ((array.shape, str(array.dtype)) for array in (photo.samples, samples))
+    height, width, channels = photo.samples.shape
+    factor = max(1, samples.shape[0] // height)
+    wanted = ((factor * height, factor * width, channels), str(photo.samples.dtype))
+    given = (samples.shape, str(samples.dtype))
     if given != wanted:
         raise ValueError(f"expected samples of shape and type {wanted}, got {given}")
     check_suffix(Path(path), photo.format)

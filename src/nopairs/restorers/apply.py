@@ -15,7 +15,7 @@ from tqdm import tqdm
 from nopairs.data.images import SUFFIXES, Photo, check_suffix, list_images, load_photo, save_photo
 from nopairs.data.paging import allocate, release
 from nopairs.errors import NopairsError
-from nopairs.restorers.tiling import TILE, restore_parts
+from nopairs.restorers.tiling import TILE, restore_parts, scale_of
 
 
 class Failure(NamedTuple):
@@ -28,7 +28,7 @@ class Failure(NamedTuple):
 def restore_photo(
     model: nn.Module, photo: Photo, tile: int = TILE, progress: Callable[[int, int], None] | None = None
 ) -> NDArray[Any]:
-    """Return the restored photo as samples of its file's type, (H, W, C).
+    """Return the restored photo as samples of its file's type, (H, W, C), or larger by the model's scale.
 
     Args:
         model: an RGB restorer in evaluation mode, as `restore_tiled` takes it.
@@ -37,9 +37,11 @@ def restore_photo(
         progress: called after each tile with the number of tiles done and their total.
 
     Raises:
-        NopairsError: the model changes the image's size, or returns values that are not finite.
+        NopairsError: the model changes the image's size in another way, or returns values that are not finite.
     """
-    restored = allocate(photo.samples.shape, photo.samples.dtype)
+    scale = scale_of(model)
+    height, width, channels = photo.samples.shape
+    restored = allocate((scale * height, scale * width, channels), photo.samples.dtype)
 
     def read(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(photo.rgb(rows.numpy(), columns.numpy())).permute(2, 0, 1)[None]
@@ -50,7 +52,7 @@ def restore_photo(
             raise NopairsError(
                 "the model returned values that are not finite; its weights are broken, train it again"
             )
-        restored[rows, columns] = photo.as_stored(pixels, rows, columns)
+        restored[rows, columns] = photo.as_stored(pixels, rows, columns, scale)
         for array in (photo.samples, restored):
             release(array)
 
