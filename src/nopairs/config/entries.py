@@ -1,0 +1,170 @@
+"""Entries of degradations, restorers, autoencoders, priors and transports: inherited, then checked against the code."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from nopairs import registry
+from nopairs.degradation.sampling import SamplingOptions
+from nopairs.errors import NopairsError
+from nopairs.models import make_options, training_roles
+from nopairs.training.options import TrainingOptions
+from nopairs.transport.bias import BiasOptions
+from nopairs.transport.dot import ALPHAS
+
+
+def inherit(entries: dict[str, Any], name: str, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return an entry with the entry that its `base` names merged under it."""
+    entry = dict(entries[name])
+    base = entry.pop("base", None)
+    if base is None:
+        return entry
+    if base not in entries or base in (*seen, name):
+        raise NopairsError(f"config: {name}: base {base!r}: {registry.suggest(base, set(entries) - {name})}")
+    return merge(inherit(entries, base, (*seen, name)), entry)
+
+
+def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return `under` updated by `over`, mappings within mappings too."""
+    merged = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> None:
+    """Check what an entry of a method says of its kind, options, sampling and training against the code."""
+    try:
+        if "kind" not in entry:
+            raise NopairsError(f"no `kind:`; known are {', '.join(sorted(kinds))}")
+        made = registry.find(kinds, entry["kind"])
+        make_options(made.Options, entry["kind"], any_strength(entry))
+        if "training" in entry:
+            make_options(TrainingOptions, "training", entry["training"])
+        elif getattr(made, "learned", False) and "model" not in entry:
+            raise NopairsError("is learned, so it needs a `training:` with at least `steps`")
+        if kinds is registry.DEGRADATIONS:
+            sampling = make_options(SamplingOptions, "sampling", entry.get("sampling", {}))
+            if sampling.mode and sampling.mode not in made.MODES:
+                raise NopairsError(
+                    f"sampling: unknown mode {sampling.mode!r}; {registry.suggest(sampling.mode, made.MODES)}"
+                )
+    except (NopairsError, TypeError) as error:
+        raise NopairsError(f"config: {place}: {error}") from None
+
+
+def check_lender(restorers: dict[str, Any], name: str) -> None:
+    """Fill in the restorer whose weights one applies: its own, or those of another one of its kind, which has its own."""
+    entry = restorers[name]
+    lender = entry.setdefault("model", name)
+    if lender not in restorers:
+        raise NopairsError(
+            f"config: restorers: {name}: model {lender!r}: {registry.suggest(lender, restorers)}"
+        )
+    other = restorers[lender]
+    if lender != name and (
+        other["kind"] != entry["kind"] or other.get("model", lender) != lender or not learns(other)
+    ):
+        raise NopairsError(
+            f"config: restorers: {name}: model {lender!r} must be a {entry['kind']} that is trained itself"
+        )
+
+
+def check_names(config: dict[str, Any]) -> None:
+    """Raise NopairsError if a name stands for two things where methods and files tell them by their names alone."""
+    for family, others in (
+        ("autoencoders", ("degradations", "restorers")),
+        ("transports", ("degradations", "restorers", "autoencoders")),
+        ("priors", ("degradations", "restorers", "autoencoders", "transports")),
+    ):
+        for other in others:
+            if both := sorted(set(config[family]) & set(config[other])):
+                raise NopairsError(
+                    f"config: {family}: {both[0]}: is the name of one of the {other} too; take another"
+                )
+
+
+def check_transport(config: dict[str, Any], name: str) -> None:
+    """Check a transport's entry, and fill in the grid of its alphas. Its datasets' roles are checked with the methods."""
+    entry = config["transports"][name]
+    try:
+        for key in ("kind", "autoencoder"):
+            if key not in entry:
+                raise NopairsError(f"no `{key}:`")
+        made = registry.find(registry.TRANSPORTS, entry["kind"])
+        make_options(made.Options, entry["kind"], entry.get("options", {}))
+    except (NopairsError, TypeError) as error:
+        raise NopairsError(f"config: transports: {name}: {error}") from None
+    for key, known in (
+        ("autoencoder", config["autoencoders"]),
+        ("statistics", config["degradations"]),
+        ("natural", config["datasets"]),
+        ("content", config["datasets"]),
+    ):
+        if key in entry and entry[key] not in known:
+            raise NopairsError(
+                f"config: transports: {name}: {key} {entry[key]!r}: {registry.suggest(entry[key], known)}"
+            )
+    entry.setdefault("alphas", list(ALPHAS))
+
+
+def check_prior(name: str, entry: dict[str, Any]) -> None:
+    """Check a prior's entry: its options with its first candidate, its reconstruction and its training."""
+    place = f"priors: {name}"
+    found = entry.get("reconstruction", {})
+    check_entry(place, {key: value for key, value in entry.items() if key != "candidates"}, registry.PRIORS)
+    made = registry.find(registry.PRIORS, entry["kind"])
+    try:
+        for strength in entry.get("candidates", [None]):
+            chosen = {} if strength is None else {"strength": strength}
+            make_options(made.Reconstruction, entry["kind"], found | chosen)
+    except (NopairsError, TypeError) as error:
+        raise NopairsError(f"config: {place}: {error}") from None
+
+
+def check_bias(config: dict[str, Any]) -> None:
+    """Check the section of known maps, and fill in its options; without one there is nothing to compare."""
+    if "bias" not in config:
+        return
+    try:
+        options = make_options(BiasOptions, "options", config["bias"].get("options", {}))
+        make_options(TrainingOptions, "training", config["bias"]["training"])
+    except (NopairsError, TypeError) as error:
+        raise NopairsError(f"config: bias: {error}") from None
+    config["bias"]["options"] = dataclasses.asdict(options)
+
+
+def check_selection(config: dict[str, Any]) -> None:
+    """Check which restorer judges candidates, and what stands in where a dataset has no `val`."""
+    judge = config["selection"]["restorer"]
+    if judge not in config["restorers"]:
+        raise NopairsError(
+            f"config: selection: restorer {judge!r}: {registry.suggest(judge, config['restorers'])}"
+        )
+    if not learns(config["restorers"][judge]) or training_roles("restorer", config["restorers"][judge]):
+        raise NopairsError(
+            f"config: selection: restorer {judge!r} is none that learns from pairs; take dncnn"
+        )
+    name = config["selection"]["stand_in"]
+    if name not in config["degradations"]:
+        raise NopairsError(
+            f"config: selection: stand_in {name!r}: {registry.suggest(name, config['degradations'])}"
+        )
+    sampling = config["degradations"][name].get("sampling", {})
+    if "strength" not in sampling and "candidates" in sampling:
+        raise NopairsError(
+            f"config: selection: stand_in {name!r} needs a `strength` of its own, since others' are chosen on it"
+        )
+
+
+def learns(restorer: dict[str, Any]) -> bool:
+    """Whether a restorer's entry is of a kind that is trained."""
+    return bool(getattr(registry.find(registry.RESTORERS, restorer["kind"]), "learned", False))
+
+
+def any_strength(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry's options, with the first of its candidates for those that need a strength."""
+    strength = {"strength": entry["candidates"][0]} if "candidates" in entry else {}
+    return {**entry.get("options", {}), **strength}
