@@ -21,7 +21,7 @@ demo: setup
 	$(SNAKEMAKE) --quiet rules host -- all
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 benchmarks: setup
 	$(BIN)/python benchmarks/run.py
@@ -37,8 +37,9 @@ check: setup
 # Rewrites the lock from pyproject.toml; run it where pip finds torch's CPU build, so that no CUDA package is locked.
 lock: setup
 	$(BIN)/python -m pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --strip-extras --allow-unsafe --unsafe-package torch \
+	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --strip-extras --allow-unsafe --no-annotate --no-header \
 	  --no-emit-index-url --no-emit-find-links --output-file envs/requirements.lock pyproject.toml
+	sed -i '/^torch==/,/[^\]$$/d' envs/requirements.lock
 
 clean:
 	rm -rf .venv .snakemake results/[!p]*

@@ -74,7 +74,7 @@ def test_page_has_every_part(reports: Reports) -> None:
     page = reports(True).read_text()
     for part in ("results", "compare", "alpha", "figures", "run", "workflow", "measurement"):
         assert f'id="{part}"' in page
-    assert page.count("<figure>") == 8 + 2, "two beside the alpha slider"
+    assert page.count("<figure>") == 8 + 3, "three beside the alpha slider"
     for rule in ("train_degradation", "plot_table"):
         assert page.count(rule) >= 2, "in the graph and in the resources"
     assert "restorer: dncnn" in page, "the config as YAML"
