@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from nopairs.memory import keep_freed_memory
+
 MARK = ": error: "
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -33,6 +35,7 @@ def run(
         )
     parser.set_defaults(debug=False)
     args = parser.parse_args(argv)
+    keep_freed_memory()
     try:
         with _only_writer(args):
             return main(args) or 0

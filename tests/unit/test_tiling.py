@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -11,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopairs.errors import NopairsError
-from nopairs.restorers.tiling import restore_tiled
+from nopairs.restorers.tiling import restore_tiled, self_ensembled
 
 SIZES = [(1, 1), (1, 50), (37, 1), (2, 3), (15, 64), (64, 64), (37, 53), (65, 33), (101, 47)]
 
@@ -123,6 +124,24 @@ def test_input_and_gradients_are_left_alone() -> None:
     assert torch.equal(image, before) and result.data_ptr() != image.data_ptr()
     assert not result.is_inference()  # so that a caller may go on to compute with it under autograd
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+VIEWS = [lambda image: image.flip(3), lambda image: image.transpose(2, 3)]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=["mirrored", "transposed"])
+def test_the_mean_of_eight_views_follows_the_image(view: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    net, image = make(ConvNet, 3), random_image(37, 53)
+    assert not torch.allclose(restore_tiled(net, view(image)), view(restore_tiled(net, image)), atol=1e-3)
+    net.self_ensemble = True
+    followed = restore_tiled(net, view(image), tile=20)
+    assert torch.allclose(followed, view(restore_tiled(net, image)), atol=1e-5)
+
+
+def test_the_mean_of_eight_views_is_of_the_restorers_scale() -> None:
+    image = random_image(4, 6)
+    enlarged = self_ensembled(nn.Upsample(scale_factor=2), image)
+    assert torch.allclose(enlarged, nn.Upsample(scale_factor=2)(image), atol=1e-6)
 
 
 def test_a_model_that_changes_the_size_is_refused() -> None:

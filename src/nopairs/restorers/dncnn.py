@@ -20,11 +20,13 @@ class DnCNNOptions:
     """Size of the network: 17 or 20 layers of 64 channels with batch normalisation in the papers.
 
     Short trainings of small networks do without `batch_norm`: the running statistics then lag behind the weights.
+    `self_ensemble` restores each image in its eight rotations and reflections, and takes the mean (`tiling.self_ensembled`).
     """
 
     depth: int = 17
     width: int = 64
     batch_norm: bool = True
+    self_ensemble: bool = False
 
     def __post_init__(self) -> None:
         if self.depth < 2 or self.width < 1:
@@ -64,6 +66,7 @@ class DnCNN(nn.Module):
         super().__init__()
         self.model = convolutions(3, options)
         self.margin = options.depth
+        self.self_ensemble = options.self_ensemble
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""

@@ -48,6 +48,7 @@ class Pyramid(nn.Module):
         self.levels = nn.ModuleList(
             convolutions(3 if level == options.levels - 1 else 6, options) for level in range(options.levels)
         )
+        self.self_ensemble = options.self_ensemble
         self.multiple = 2 ** (options.levels - 1)
         # Of each level its layers, and two pixels for the way there and back.
         self.margin = (options.depth + 2) * (2**options.levels - 1)

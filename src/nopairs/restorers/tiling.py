@@ -70,7 +70,8 @@ def restore_parts(
     Args:
         restorer: in evaluation mode, with the attributes `margin` (radius of its receptive field in pixels) and `multiple`
             (sides must be a multiple of it); one that enlarges says in `scale` how many times. Tiles go to its device. One with a true
-            `positioned` is also given the image's rows and columns that the tile's pixels come from.
+            `positioned` is also given the image's rows and columns that the tile's pixels come from; one with a true `self_ensemble`
+            restores each tile eight times.
         size: height and width of the image, from one pixel.
         read: returns the pixels where given rows and columns cross, float32 (1, C, h, w) in [0, 1].
         write: takes a part of the restored image, by its rows and columns, and its pixels, (1, C, h, w), not clipped.
@@ -85,13 +86,14 @@ def restore_parts(
     multiple = int(restorer.multiple)  # type: ignore[arg-type]
     margin = int(restorer.margin) if margin is None else margin  # type: ignore[arg-type]
     positioned = bool(getattr(restorer, "positioned", False))
+    restore = self_ensembled if getattr(restorer, "self_ensemble", False) else nn.Module.__call__
     scale = scale_of(restorer)
     rows, columns = (_spans(length, tile, margin, multiple) for length in size)
     device = next(restorer.parameters(), torch.empty(0)).device
     with torch.inference_mode():
         for done, (row, column) in enumerate(((r, c) for r in rows for c in columns), start=1):
             degraded = read(row.read, column.read).to(device)
-            restored = restorer(degraded, row.read, column.read) if positioned else restorer(degraded)
+            restored = restore(restorer, degraded, *((row.read, column.read) if positioned else ()))
             if restored.shape != (*degraded.shape[:2], *(scale * side for side in degraded.shape[2:])):
                 raise NopairsError(
                     f"the model makes {tuple(restored.shape)} of {tuple(degraded.shape)}; "
@@ -101,6 +103,20 @@ def restore_parts(
             write(_scaled(row.keep, scale), _scaled(column.keep, scale), centre)
             if progress is not None:
                 progress(done, len(rows) * len(columns))
+
+
+def self_ensembled(restorer: Callable[[torch.Tensor], torch.Tensor], degraded: torch.Tensor) -> torch.Tensor:
+    """Return the mean of what a restorer makes of an image's eight rotations and reflections, each turned back.
+
+    What it makes of one of them only, its error in part, is divided (Timofte et al., 2016: "enhanced prediction"; EDSR's
+    self-ensemble). (N, C, H, W) to the same shape, or to one larger by the restorer's scale.
+    """
+    total = torch.zeros(())
+    for turns in range(4):
+        turned = torch.rot90(degraded, turns, (2, 3))
+        both = restorer(turned), restorer(turned.flip(3)).flip(3)
+        total = total.to(degraded.device) + torch.rot90(both[0] + both[1], -turns, (2, 3))
+    return total / 8
 
 
 def scale_of(restorer: nn.Module) -> int:
