@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nopairs.priors.operators import Operator
+from nopairs.training.hardware import autocast
 
 Log = list[dict[str, float]]
 
@@ -44,6 +45,24 @@ class Prior(nn.Module, ABC):
         `options` is a `Reconstruction`. Equal seeds give equal results; but for rounding, an image's result does not depend on
         the others in its batch.
         """
+
+
+class NetworkPrior(Prior):
+    """A `network` that maps the operator's first guess to the image; it serves the operator that it was trained for."""
+
+    needs_operator = True
+    network: nn.Module
+
+    @torch.no_grad()
+    def reconstruct(
+        self, observed: torch.Tensor, operator: Operator, options: Any, seed: int = 0
+    ) -> torch.Tensor:
+        """Map observations (batch, channels, h, w) to images."""
+        operator.check_observed(observed)
+        start = operator.start(observed)
+        with autocast(observed.device, "auto"):
+            found = self.network(start.flatten(0, 1)[:, None])
+        return found.view_as(start)
 
 
 def planes(images: np.ndarray) -> np.ndarray:

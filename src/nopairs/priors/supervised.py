@@ -14,12 +14,11 @@ import torch
 
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
-from nopairs.priors.base import Prior
+from nopairs.priors.base import NetworkPrior
 from nopairs.priors.networks import Corrected, Folded, UNet
 from nopairs.priors.operators import Operator
 from nopairs.priors.tv import NoOptions
 from nopairs.priors.wppnet import within
-from nopairs.training.hardware import autocast
 from nopairs.training.loop import Batch
 from nopairs.training.options import TrainingOptions
 
@@ -114,14 +113,13 @@ def _middle(images: np.ndarray, operator: Operator) -> np.ndarray:
     return inside / 255 if images.dtype == np.uint8 else inside
 
 
-class Supervised(Prior):
+class Supervised(NetworkPrior):
     """The network, applied to the operator's first guess."""
 
     Options = SupervisedOptions
     Reconstruction = NoOptions
     Data = PairData
     learned = True
-    needs_operator = True
 
     def __init__(self, options: SupervisedOptions) -> None:
         super().__init__()
@@ -136,14 +134,3 @@ class Supervised(Prior):
         """Return the mean squared error within the edge."""
         error = self.network(start) - clean
         return {"loss": within(error, self.options.edge).square().mean()}
-
-    @torch.no_grad()
-    def reconstruct(
-        self, observed: torch.Tensor, operator: Operator, options: NoOptions, seed: int = 0
-    ) -> torch.Tensor:
-        """Map observations (batch, channels, h, w) to images."""
-        operator.check_observed(observed)
-        start = operator.start(observed)
-        with autocast(observed.device, "auto"):
-            found = self.network(start.flatten(0, 1)[:, None])
-        return found.view_as(start)

@@ -148,7 +148,7 @@ class WPPFlow(WPPNet):
             found.append(images.view_as(start))
         return torch.stack(found)
 
-    def reconstruct(  # type: ignore[override]
+    def reconstruct(
         self, observed: torch.Tensor, operator: Operator, options: Sampling, seed: int = 0
     ) -> torch.Tensor:
         """Return the mean of samples."""

@@ -14,12 +14,11 @@ from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
-from nopairs.priors.base import Log, Prior
+from nopairs.priors.base import Log, NetworkPrior
 from nopairs.priors.networks import Folded
 from nopairs.priors.operators import Operator
 from nopairs.priors.tv import NoOptions
 from nopairs.priors.wpp import Dual, pyramid
-from nopairs.training.hardware import autocast
 from nopairs.training.loop import Batch
 from nopairs.training.options import TrainingOptions
 
@@ -99,14 +98,13 @@ class ObservationData:
         return {}
 
 
-class WPPNet(Prior):
+class WPPNet(NetworkPrior):
     """The network, applied to the operator's first guess."""
 
     Options = WPPNetOptions
     Reconstruction: type = NoOptions
     Data = ObservationData
     learned = True
-    needs_operator = True
     from_observations = True
 
     def __init__(self, options: WPPNetOptions) -> None:
@@ -155,17 +153,6 @@ class WPPNet(Prior):
             "misfit": misfit.detach(),
             "distance": distance.detach(),
         }
-
-    @torch.no_grad()
-    def reconstruct(
-        self, observed: torch.Tensor, operator: Operator, options: NoOptions, seed: int = 0
-    ) -> torch.Tensor:
-        """Map observations (batch, channels, h, w) to images."""
-        operator.check_observed(observed)
-        start = operator.start(observed)
-        with autocast(observed.device, "auto"):
-            found = self.network(start.flatten(0, 1)[:, None])
-        return found.view_as(start)
 
 
 def within(images: torch.Tensor, edge: int) -> torch.Tensor:
