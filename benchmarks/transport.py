@@ -21,7 +21,7 @@ from nopairs.data.entries import load
 from nopairs.data.store import Store
 from nopairs.errors import NopairsError
 from nopairs.transport.autoencoders import Taef2, Taef2Options, _taef2_decoder, _taef2_encoder
-from nopairs.transport.dot import OVERLAP, TILE, Codec, Dot, DotOptions, Enhancer, fit
+from nopairs.transport.dot import TILE, Codec, Dot, DotOptions, Enhancer, fit, tile_spans
 
 CHANNELS, SIDE, PATCH = 32, 64, 3  # latents of TAEF2 for a photo of 512 x 512
 IMAGES, PHOTO = 20, 512
@@ -44,7 +44,7 @@ def measure(config: dict[str, Any]) -> list[Row]:
     return [
         Row(
             f"map of {CHANNELS} x {SIDE} x {SIDE} latents, patches of {PATCH}, {threads} threads",
-            f"{fast * 1e3:.1f} ms: convolution and fold",
+            f"{fast * 1e3:.1f} ms: one convolution",
             f"{slow * 1e3:.0f} ms: a matrix times each patch; {product * 1e3:.1f} ms: one product for all",
             f"{slow / fast:.0f}",
             f"at least {FASTER}, equal to 1e-5 ({error:.0e})",
@@ -92,10 +92,8 @@ def seams(config: dict[str, Any]) -> list[Row]:
     dot = fit(*([codec.latents_of(image[..., :1024, :1024])] for image in (smooth, photo)), DotOptions())[0]
     whole = Enhancer(dot, codec.model, tile=2 * max(photo.shape)).transport(smooth)
     steps = (Enhancer(dot, codec.model).transport(smooth) - whole).diff(dim=3).abs()[0].flatten(0, 1) * 255
-    lines = [
-        place - 1 for start in range(0, photo.shape[3], TILE - OVERLAP) for place in (start, start + TILE)
-    ]
-    borders = [line for line in lines if 0 < line < steps.shape[1]]
+    spans = tile_spans(photo.shape[3], TILE, codec.factor)
+    borders = [line - 1 for span in spans for line in (span.start, span.stop) if 0 < line < photo.shape[3]]
     at_borders, elsewhere = steps[:, borders], float(steps.mean(0).median())
     worst = float(at_borders.mean(0).max())
     return [

@@ -87,3 +87,17 @@ def test_means_of_blocks_are_taken_away_and_take_their_neighbours_deviation() ->
     usual = with_usual_means(deviation)
     torch.testing.assert_close(usual[:, 0, 0], (deviation[:, 0, 1] + deviation[:, 1, 0]) / 2)
     assert torch.equal(usual[:, 1:], deviation[:, 1:])
+
+
+def test_an_amplitude_that_was_never_seen_is_brought_to_the_usual_ones() -> None:
+    covariance = LocalCovariance(-11.0, 0.0)
+    seen = torch.tensor([-6.0, -7.0, -8.0]).view(1, 3, 1, 1) + 0.5 * torch.randn(4, 3, 64, 64)
+    assert torch.allclose(covariance.bounded(seen), seen.clamp(-11, 0), atol=1e-4), (
+        "before training: all that may be"
+    )
+    for _ in range(400):
+        covariance.update_range(seen)
+    bounded = covariance.bounded(torch.full((1, 3, 1, 1), -1.0)).flatten()
+    assert torch.allclose(bounded, torch.tensor([-5.0, -6.0, -7.0]), atol=0.05)
+    usual = (covariance.bounded(seen) == seen).float().mean()
+    assert 0.93 < usual < 0.97, "two deviations hold 95 %"

@@ -20,6 +20,8 @@ BLOCK = 8
 DECAY = 0.98
 # Beyond this share of a frequency nothing can be said of what is left.
 MOST_LEAK = 0.7
+# Deviations of the amplitude's logarithm beyond which it is not believed of images from elsewhere.
+USUAL = 2.0
 # No frequency's variance falls below this share of the amplitude.
 LEAST = 1e-3
 # Blocks drawn alone would leave a grid of seams: noise is the mean of draws on grids shifted by half a block.
@@ -77,9 +79,13 @@ class LocalCovariance(nn.Module):
 
     spectrum: torch.Tensor
     leak: torch.Tensor
+    seen: torch.Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, lowest: float = 0.0, highest: float = 0.0) -> None:
+        """`lowest` and `highest` are where the amplitude's logarithm may lie, of which nothing has been seen yet."""
         super().__init__()
+        ends = torch.tensor([lowest, highest])
+        self.register_buffer("seen", torch.stack([ends.mean(), ends.square().mean()])[:, None].repeat(1, 3))
         self.register_buffer("spectrum", torch.ones(3, BLOCK, BLOCK))
         self.register_buffer("leak", torch.zeros(3, BLOCK, BLOCK))
 
@@ -89,6 +95,18 @@ class LocalCovariance(nn.Module):
         relative = power * torch.exp(-_over_blocks(log_amplitude))
         mean = parallel.total(relative.mean((0, 2, 3))) / parallel.size()
         self.spectrum.lerp_(mean.clamp(min=LEAST), 1 - DECAY)
+
+    @torch.no_grad()
+    def update_range(self, log_amplitude: torch.Tensor) -> None:
+        """Move the mean and the mean square of the amplitude's logarithm towards those of what was seen, (batch, 3, H, W)."""
+        moments = torch.stack([log_amplitude.float().pow(k).mean((0, 2, 3)) for k in (1, 2)])
+        self.seen.lerp_(parallel.total(moments) / parallel.size(), 1 - DECAY)
+
+    def bounded(self, log_amplitude: torch.Tensor) -> torch.Tensor:
+        """Bring the amplitude (batch, 3, H, W) of images from elsewhere within what is usual among those that were seen."""
+        mean, square = self.seen.view(2, 3, 1, 1)
+        deviation = (square - mean.square()).clamp(min=0).sqrt()
+        return log_amplitude.clamp(mean - USUAL * deviation, mean + USUAL * deviation)
 
     @torch.no_grad()
     def probe(self, error: torch.Tensor, noise: torch.Tensor) -> None:

@@ -200,7 +200,7 @@ class LudVae(nn.Module):
             self.error = LocalCovariance()
         if options.excess_variance:
             self.amplitude_decoder = decoder(2 * options.code_width, width // 2, 3, blocks, doublings)
-            self.excess = LocalCovariance()
+            self.excess = LocalCovariance(MIN_LOG_S, 0.0)
         self.multiple = max(BLOCK, 2 * options.stride)
 
     def h(
@@ -243,8 +243,14 @@ class LudVae(nn.Module):
         return from_opponent(torch.exp(0.5 * log_amplitude) * noise), log_amplitude
 
     def log_amplitude(self, z: torch.Tensor) -> torch.Tensor:
-        """Return the logarithm of the noise's local variance in opponent colours, (batch, 3, H, W), up to its spectrum."""
-        return (AMPLITUDE_GAIN * self.amplitude_decoder(z).float() + INITIAL_LOG_NOISE).clamp(MIN_LOG_S, 0)
+        """Return the logarithm of the noise's local variance in opponent colours, (batch, 3, H, W), up to its spectrum.
+
+        Colours that no degraded image has would get any amplitude: after training it stays within what it was for those.
+        """
+        amplitude = (AMPLITUDE_GAIN * self.amplitude_decoder(z).float() + INITIAL_LOG_NOISE).clamp(
+            MIN_LOG_S, 0
+        )
+        return amplitude if self.training else self.excess.bounded(amplitude)
 
     def noise_latent(self, degraded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Infer z_n from the degraded image by reparameterisation: both levels at the finer resolution; the summed KL."""
@@ -356,6 +362,7 @@ class LudVae(nn.Module):
         log_variance = self.error.log_variance(log_s)
         if log_excess is not None:
             if self.training:
+                self.excess.update_range(log_excess)
                 self.excess.update(power.detach() - log_variance.exp(), log_excess.detach())
             log_variance = torch.logaddexp(log_variance, self.excess.log_variance(log_excess))
         return gaussian_nll(clean_power, self.error.log_variance(clean_log_s)), gaussian_nll(

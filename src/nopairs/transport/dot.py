@@ -1,14 +1,14 @@
 """Deep optimal transport (Adrai et al., 2023): restored images are given the statistics of natural ones, in an autoencoder's latents.
 
 Patches of latents are taken for Gaussian. Their optimal map, applied to every patch and averaged where patches overlap, is one
-convolution whose filters are the map's rows, a fold, and a division by the number of patches over each place.
+convolution.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,9 @@ ALPHAS = (-0.5, -0.25, 0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0, 1.1, 1.25,
 TILE = 1024
 """Default side of a tile, in pixels: images up to it are moved whole."""
 BLANK = 0.1  # share of variance below which images are near constant; blurred by boxes of 9 pixels a photo keeps three quarters
-OVERLAP = 64  # pixels by which tiles overlap, over which one fades into the next
+# Pixels at a tile's border that are thrown away, since its autoencoder lacked what lies beyond: TAEF2's differ up to 64 pixels away
+# (docs/transport.md); and over how many pixels one tile then fades into the next.
+MARGIN, FADE = 64, 32
 
 
 @dataclass(frozen=True)
@@ -153,15 +155,54 @@ class Dot(nn.Module):
         size = latents.shape[2:]
         if min(size) < options.patch:
             raise NopairsError(f"dot: latents of {tuple(size)} are smaller than a patch of {options.patch}")
-        bias = self.target_mean - self.matrix @ self.source_mean
-        moved = F.conv2d(latents, self._filters(self.matrix).to(latents), bias.to(latents))
+        offset = self.target_mean - self.matrix @ self.source_mean
+        moved = self._averaged(latents, self.matrix, offset)
         if noise is not None:
-            moved = moved + F.conv2d(noise.to(latents), self._filters(self.noise_root).to(latents))
-        return F.fold(moved.flatten(2), size, options.patch) / _overlaps(size, options.patch).to(latents)
+            moved = moved + self._averaged(noise.to(latents), self.noise_root, torch.zeros_like(offset))
+        return moved
 
-    def _filters(self, matrix: torch.Tensor) -> torch.Tensor:
-        """Return the rows of (d, d) as filters, (d, channels, patch, patch); patches are flattened as `F.unfold` does."""
-        return matrix.reshape(-1, self.options.channels, self.options.patch, self.options.patch)
+    def _averaged(self, field: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        """Apply a matrix (d, d) and an offset (d,) to all patches, and average them where they overlap.
+
+        Inside, where patch^2 patches lie over each place, map and average together are one convolution: of each channel from all
+        channels' (2 patch - 1)^2 neighbours. Only the rim is computed patch by patch.
+        """
+        rim = self.options.patch - 1
+        if min(field.shape[2:]) <= 2 * rim:
+            return self._patch_by_patch(field, matrix, offset)
+        result = torch.empty_like(field)
+        inside = result[:, :, rim : field.shape[2] - rim, rim : field.shape[3] - rim]
+        bias = offset.view(self.options.channels, -1).mean(1)
+        inside.copy_(F.conv2d(field, self._neighbours(matrix).to(field), bias.to(field)))
+        for dimension in (2, 3) if rim else ():
+            last = field.shape[dimension] - rim
+            for start, place in ((0, 0), (last - rim, last)):
+                strip = self._patch_by_patch(field.narrow(dimension, start, 2 * rim), matrix, offset)
+                result.narrow(dimension, place, rim).copy_(strip.narrow(dimension, place - start, rim))
+        return result
+
+    def _patch_by_patch(
+        self, field: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor
+    ) -> torch.Tensor:
+        """As `_averaged`: a convolution whose filters are the matrix's rows, a fold, and a division."""
+        size, options = field.shape[2:], self.options
+        filters = matrix.reshape(-1, options.channels, options.patch, options.patch)
+        moved = F.conv2d(field, filters.to(field), offset.to(field))
+        return F.fold(moved.flatten(2), size, options.patch) / _overlaps(size, options.patch).to(field)
+
+    def _neighbours(self, matrix: torch.Tensor) -> torch.Tensor:
+        """Return the mean over a patch's places of what they get from each neighbour: (channels, channels, 2 patch - 1, 2 patch - 1).
+
+        Patches are flattened as `F.unfold` does.
+        """
+        channels, patch = self.options.channels, self.options.patch
+        rows = matrix.view(channels, patch, patch, channels, patch, patch)
+        total = matrix.new_zeros(channels, channels, 2 * patch - 1, 2 * patch - 1)
+        for i in range(patch):
+            for j in range(patch):
+                top, left = patch - 1 - i, patch - 1 - j
+                total[:, :, top : top + patch, left : left + patch] += rows[:, i, j]
+        return total / patch**2
 
 
 @functools.lru_cache(maxsize=16)
@@ -339,8 +380,8 @@ def blend(restored: torch.Tensor, transported: torch.Tensor, alpha: float) -> to
 def in_tiles(function: Any, images: torch.Tensor, tile: int, multiple: int = 1) -> torch.Tensor:
     """Apply `function` (part, its first row, its first column) to overlapping tiles that fade into each other.
 
-    An autoencoder that normalises over the whole tile, or attends to all of it, has no finite margin beyond which tiles agree: where
-    two overlap, their weights rise and fall linearly. Memory beyond the images' own depends on the tile only.
+    An autoencoder that normalises over the whole tile, or attends to all of it, has no finite margin beyond which tiles agree: beside a
+    margin they need to fade. Memory beyond the images' own depends on the tile only.
 
     Args:
         function: returns a part of the same size.
@@ -348,9 +389,8 @@ def in_tiles(function: Any, images: torch.Tensor, tile: int, multiple: int = 1) 
         tile: side of a tile in pixels; images up to it are one tile.
         multiple: tiles begin at multiples of it; sides are multiples of it.
     """
-    # At most half a tile: each pixel then lies in two tiles at most along an axis, whose weights add up to one.
-    overlap = min(OVERLAP, tile // 2) // multiple * multiple
-    row_spans, column_spans = (list(_spans(side, tile, overlap)) for side in images.shape[2:])
+    row_spans, column_spans = (tile_spans(side, tile, multiple) for side in images.shape[2:])
+    overlap = _overlap(tile, multiple)
     if len(row_spans) == len(column_spans) == 1:
         return function(images, 0, 0).to(images.device)
     output = torch.zeros_like(images)
@@ -362,23 +402,26 @@ def in_tiles(function: Any, images: torch.Tensor, tile: int, multiple: int = 1) 
     return output
 
 
-def _spans(size: int, tile: int, overlap: int) -> Iterator[slice]:
-    """Divide an axis into tiles of at most `tile` that overlap; all but the last are as long and begin at multiples of the step."""
-    start = 0
-    while start + tile < size:
-        yield slice(start, start + tile)
-        start += tile - overlap
-    yield slice(start, size)
+def tile_spans(size: int, tile: int, multiple: int = 1) -> list[slice]:
+    """Divide an axis into tiles of at most `tile`, of nearly equal length, that overlap and begin at multiples of `multiple`."""
+    overlap = _overlap(tile, multiple)
+    count = max(math.ceil((size - overlap) / (tile - overlap)), 1)
+    step = _round_up(math.ceil((size - overlap) / count), multiple)
+    return [slice(k * step, min((k + 1) * step + overlap, size)) for k in range(count)]
+
+
+def _overlap(tile: int, multiple: int) -> int:
+    # At most a third: each pixel then lies in two tiles at most along an axis, whose weights add up to one.
+    return min(2 * MARGIN + FADE, tile // 3) // multiple * multiple
 
 
 def _ramp(span: slice, size: int, overlap: int) -> torch.Tensor:
     """Return the weights of a tile along one axis: they add up to one with those of its neighbours."""
-    places = torch.arange(span.start, span.stop)
-    rise = ((places - span.start + 0.5) / overlap).clamp(max=1) if span.start else torch.ones(len(places))
-    fall = (
-        ((span.stop - places - 0.5) / overlap).clamp(max=1) if span.stop < size else torch.ones(len(places))
-    )
-    return rise * fall
+    places = torch.arange(span.start, span.stop) + 0.5
+    margin = overlap * MARGIN // (2 * MARGIN + FADE)
+    rise = ((places - span.start - margin) / (overlap - 2 * margin)).clamp(0, 1)
+    fall = ((span.stop - places - margin) / (overlap - 2 * margin)).clamp(0, 1)
+    return (rise if span.start else 1) * (fall if span.stop < size else torch.ones(len(places)))
 
 
 def _reflected(size: int, padded: int) -> torch.Tensor:
