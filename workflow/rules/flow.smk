@@ -56,7 +56,8 @@ rule plot_steps:
         table="results/tables/{table}.csv",
         flow=flow_of_table,
     output:
-        multiext("results/figures/tables/{table}_steps", ".png", ".pdf"),
+        png="results/figures/tables/{table}_steps.png",
+        pdf="results/figures/tables/{table}_steps.pdf",
     log:
         "results/logs/plot_steps/{table}.log",
     benchmark:
@@ -70,4 +71,4 @@ rule plot_steps:
         code=code("plot_flow.py"),
     shell:
         "{params.python}/plot_flow.py --flow {input.flow} --table {input.table} --evaluations {params.evaluations:q}"
-        " --out {output[0]} 2>&1 | tee {log}"
+        " --out {output.png} 2>&1 | tee {log}"

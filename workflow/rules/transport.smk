@@ -221,7 +221,8 @@ rule plot_bias:
     input:
         bias_runs,
     output:
-        multiext("results/tables/ots_bias", ".csv", ".md", ".tex", ".html"),
+        multiext("results/tables/ots_bias", ".md", ".tex", ".html"),
+        csv="results/tables/ots_bias.csv",
         png="results/figures/ots_bias.png",
         pdf="results/figures/ots_bias.pdf",
     log:
@@ -235,7 +236,7 @@ rule plot_bias:
         python=PYTHON,
         code=code("plot_bias.py"),
     shell:
-        "{params.python}/plot_bias.py --runs {input} --table {output[0]} --figure {output.png} 2>&1 | tee {log}"
+        "{params.python}/plot_bias.py --runs {input} --table {output.csv} --figure {output.png} 2>&1 | tee {log}"
 
 
 rule table_ots_bias:
