@@ -9,8 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from nopairs.memory import keep_freed_memory
-
 MARK = ": error: "
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -35,7 +33,6 @@ def run(
         )
     parser.set_defaults(debug=False)
     args = parser.parse_args(argv)
-    keep_freed_memory()
     try:
         with _only_writer(args):
             return main(args) or 0

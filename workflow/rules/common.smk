@@ -11,6 +11,10 @@ from snakemake_interface_executor_plugins.settings import ExecMode
 
 ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "src"))
+# Networks free and request tensors of the same sizes at each layer. By default glibc gives the large ones back to the kernel, which clears
+# every page again: a third of the processor time of a restoration (docs/performance.md).
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(2**30))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(2**31))
 
 from nopairs import config as settings
 from nopairs import registry

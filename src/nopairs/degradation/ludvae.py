@@ -245,7 +245,7 @@ class LudVae(nn.Module):
     def log_amplitude(self, z: torch.Tensor) -> torch.Tensor:
         """Return the logarithm of the noise's local variance in opponent colours, (batch, 3, H, W), up to its spectrum.
 
-        Colours that no degraded image has would get any amplitude: after training it stays within what it was for those.
+        Content that the degraded images hardly have would get any amplitude: after training it stays within what is usual among them.
         """
         amplitude = (AMPLITUDE_GAIN * self.amplitude_decoder(z).float() + INITIAL_LOG_NOISE).clamp(
             MIN_LOG_S, 0

@@ -111,12 +111,12 @@ def self_ensembled(restorer: Callable[[torch.Tensor], torch.Tensor], degraded: t
     What it makes of one of them only, its error in part, is divided (Timofte et al., 2016: "enhanced prediction"; EDSR's
     self-ensemble). (N, C, H, W) to the same shape, or to one larger by the restorer's scale.
     """
-    total = torch.zeros(())
+    views = []
     for turns in range(4):
         turned = torch.rot90(degraded, turns, (2, 3))
-        both = restorer(turned), restorer(turned.flip(3)).flip(3)
-        total = total.to(degraded.device) + torch.rot90(both[0] + both[1], -turns, (2, 3))
-    return total / 8
+        for restored in (restorer(turned), restorer(turned.flip(3)).flip(3)):
+            views.append(torch.rot90(restored, -turns, (2, 3)))
+    return torch.stack(views).mean(0)
 
 
 def scale_of(restorer: nn.Module) -> int:
