@@ -20,14 +20,18 @@ from PIL import Image
 from skimage import data
 
 from nopairs.data import entries, sources
+from nopairs.data.camera import Camera
 from nopairs.data.entries import Entry
 from nopairs.data.images import encode_png, read_rgb
 from nopairs.data.listing import markdown_table
 from nopairs.data.photos import SourcePhoto
-from nopairs.data.preprocess import Recipe, write_dataset
+from nopairs.data.preprocess import Recipe, load_source, write_dataset
 from nopairs.data.sources import catalogued_photos, collect
 from nopairs.data.store import MIRROR_VARIABLE, Store
+from nopairs.degradation.sampling import read_sources
 from nopairs.errors import NopairsError
+from nopairs.training.data import UnpairedData
+from nopairs.training.options import TrainingOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 # Names of datasets that an existing mirror may keep under another path.
@@ -243,6 +247,42 @@ def archive(*names: str) -> bytes:
 def sha256_of(photo: str, side: str) -> str:
     name = f"{photo.replace('__', '/')}_{'clean' if side == 'clean' else 'noisy'}"
     return hashlib.sha256(encode_png(pixels(name))).hexdigest()
+
+
+def test_clean_photos_from_elsewhere_are_learned_from_and_no_pairs_are_made_of_them(tmp_path: Path) -> None:
+    store = Store(tmp_path / "data", tmp_path / "data.lock")
+    own = {"source": "embedded", "only": "", "split": 0, "selection": "held_out", "tile": 256}
+    settings = {**own, "more_clean": ["textures"]}
+    alone, found = collect(own, store), collect(settings, store)
+    assert found[: len(alone)] == alone
+    joined = found[len(alone) :]
+    assert {(photo.role, photo.side) for photo in joined} == {("more_clean", "clean")}
+    assert all(photo.photo.startswith("textures__") for photo in joined)
+    mine = next(photo for photo in alone if photo.role == "clean")
+    write_dataset([mine, joined[0]], tmp_path / "out", Recipe(256, 256, Camera(), 0))
+    tiles = {path.name for path in (tmp_path / "out/more_clean").iterdir()}
+    assert tiles == {
+        f"textures__clean__brick_{top:05}_00000.png" for top in (0, 256)
+    }  # the camera leaves them alone
+    options = TrainingOptions(steps=1, batch=2, crop=32)
+    learned = UnpairedData(tmp_path / "out", ["clean"], [], options, equal_sizes=True)
+    assert tiles < set(learned.tiles["clean"][1])
+    assert len(read_sources(tmp_path / "out", "ludvae", "")["clean"]) == len(learned.tiles["clean"][1]) - len(
+        tiles
+    )
+
+
+def test_clean_photos_that_are_smaller_than_a_tile_are_enlarged_to_one(tmp_path: Path) -> None:
+    settings = {
+        "source": "embedded",
+        "only": "",
+        "split": 0,
+        "selection": "held_out",
+        "tile": 640,
+        "more_clean": ["textures"],
+    }
+    small = collect(settings, Store(tmp_path / "data", tmp_path / "data.lock"))[-1]
+    assert load_source(small).shape == (640, 640, 3) and small.photo.startswith("textures__test")
 
 
 def test_imagenet_is_read_where_the_user_has_it(tmp_path: Path) -> None:

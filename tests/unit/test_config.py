@@ -89,6 +89,15 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"datasets": {"x": {"source": "imagenet"}}}, "no `folder:`"),
         ({"datasets": {"x": {"source": "wppnets", "tile": 102}}}, "tile 102 must be a multiple of 4"),
         ({"dataset": "x", "datasets": {"x": {"source": "train400"}}}, "'x' has clean images only"),
+        ({"datasets": {"x": {"source": "polyu", "more_clean": ["train40"]}}}, "did you mean 'train400'"),
+        (
+            {"datasets": {"x": {"source": "polyu", "more_clean": ["sidd"]}}},
+            "'sidd' is no collection of clean photos",
+        ),
+        (
+            {"datasets": {"x": {"source": "train400", "more_clean": ["set14"]}}},
+            "`more_clean:` does not belong to source 'train400'",
+        ),
         ({"data": {"mirrors": "/x"}}, "did you mean 'mirror'"),
         (curve("polyu"), "curves: c: dataset 'x' says no `train_photos:`"),
         (

@@ -77,6 +77,41 @@ def test_a_published_dncnn_file_is_recognised_and_equals_ours(tmp_path: Path) ->
         assert torch.equal(load_restorer(published)(image), ours(image))
 
 
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_training_begins_with_published_weights_of_the_same_size(tmp_path: Path, batch_norm: bool) -> None:
+    published = dncnn()
+    for layer in published.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.uniform_(-1, 1)  # type: ignore[union-attr]
+            layer.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    start = tmp_path / "published.pth"
+    torch.save(published.state_dict(), start)
+    options = {**OPTIONS, "batch_norm": batch_norm, "start": str(start)}
+    started = make("restorer", "dncnn", options)
+    started.add_tutors()
+    image = torch.rand(1, 3, 20, 24)
+    with torch.inference_mode():
+        assert torch.allclose(started.eval()(image), published(image), atol=1e-5)
+        assert not torch.allclose(
+            make("restorer", "dncnn", options).eval()(image), published(image), atol=1e-2
+        )
+    save_model(tmp_path, "restorer", "dncnn", options, started.state_dict(), {})
+    start.unlink()
+    assert torch.equal(load_restorer(tmp_path)(image), started(image)), "a trained model needs them no more"
+
+
+def test_weights_of_another_size_are_no_start(tmp_path: Path) -> None:
+    torch.save(dncnn().state_dict(), tmp_path / "published.pth")
+    for other in ({"width": 16}, {"depth": 6}):
+        network = make("restorer", "dncnn", {**OPTIONS, **other, "start": str(tmp_path / "published.pth")})
+        with pytest.raises(NopairsError, match="give its size as `depth` and `width`"):
+            network.add_tutors()
+    with pytest.raises(NopairsError, match="the catalogue has no weights"):
+        DnCNNOptions(start="catalogue:other/dncnn.pth")
+    with pytest.raises(NopairsError, match="pyramid: there are no published weights"):
+        make("restorer", "pyramid", {"start": str(tmp_path / "published.pth")})
+
+
 def test_dncnn_starts_near_the_identity_and_has_the_margin_it_says() -> None:
     network, image = dncnn(), torch.rand(1, 3, 31, 31, requires_grad=True)
     restored = network(image)

@@ -91,7 +91,9 @@ def resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         **settings,
         "tile": tile,
         "scale": scale,
-        "catalogue": entries.digest(entry.name),
+        "catalogue": "".join(
+            entries.digest(part) for part in (entry.name, *_more_clean(name, settings, scale))
+        ),
     }
     if tile % scale:
         raise NopairsError(
@@ -136,6 +138,25 @@ def resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
         **benchmark,
         "roles": [*unpaired, *entry.paired(), *observed],
     }
+
+
+def _more_clean(name: str, settings: dict[str, Any], scale: int) -> list[str]:
+    """The datasets that are learned from with the clean half; raises NopairsError for one that is not of clean photos to fetch."""
+    wanted = settings.get("more_clean", [])
+    if wanted and scale > 1:
+        raise NopairsError(f"config: datasets: {name}: more_clean: not for super-resolution; leave it out")
+    known = [one for one in entries.names() if _is_clean_collection(entries.load(one))]
+    for one in wanted:
+        if one not in known or one == settings["source"]:
+            raise NopairsError(
+                f"config: datasets: {name}: more_clean: {one!r} is no collection of clean photos; "
+                f"{registry.suggest(one, [other for other in known if other != settings['source']])}"
+            )
+    return list(wanted)
+
+
+def _is_clean_collection(entry: entries.Entry) -> bool:
+    return bool(entry.files) and not entry.weights and {rule.side for rule in entry.images} == {"clean"}
 
 
 def _has_both_halves(entry: entries.Entry) -> bool:
@@ -198,7 +219,7 @@ def _check_dataset_keys(name: str, settings: dict[str, Any], entry: entries.Entr
         "trained": () if entry.name == entries.FOLDER else ("trained_on",),
         "photos": OWN_PHOTOS if entry.name == entries.FOLDER else (),
         "scaled": ("scale",) if entry.name == entries.FOLDER or _only_clean(entry) else (),
-        "unpaired": ("normalise_channels",) if _has_both_halves(entry) else (),
+        "unpaired": ("normalise_channels", "more_clean") if _has_both_halves(entry) else (),
         "files": ("only",) if entry.files else (),
         "split": ("split", "selection") if entry.split else (),
         "pairs": ("pairs_from",) if set(entries.TRAINING_SCENES) <= set(entry.split) else (),

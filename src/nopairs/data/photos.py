@@ -12,6 +12,8 @@ from nopairs.files import atomic_file
 
 # Roles that hold pairs: their photos come twice, as `clean` and as `degraded`, under equal names.
 PAIRED_ROLES = ("pairs", "val", "test")
+# Clean photos of another dataset, which what learns from the unpaired halves sees with the clean half; no pairs are made of them.
+MORE_CLEAN = "more_clean"
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from nopairs.data import channels
 from nopairs.data.camera import Camera, illuminate, photograph
 from nopairs.data.degrading import Degrading, degrade
 from nopairs.data.images import encode_png, read_rgb
-from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
+from nopairs.data.photos import MORE_CLEAN, PAIRED_ROLES, SourcePhoto
 from nopairs.data.resizing import reduce_pixels, whole
 from nopairs.data.tiles import REDUCED
 from nopairs.digest import code_digest, module_file
@@ -88,7 +88,7 @@ def tile_corners(height: int, width: int, tile: int) -> list[tuple[int, int]]:
 def write_dataset(sources: Sequence[SourcePhoto], folder: Path, recipe: Recipe, jobs: int = 1) -> None:
     """Write every role's images and, when all are there, `index.csv` into `folder`.
 
-    Training roles (clean, degraded, pairs) are cut into square PNGs, so that random crops never decode a large file; `val` and
+    Training roles (clean, more_clean, degraded, pairs) are cut into square PNGs, so that random crops never decode a large file; `val` and
     `test` stay whole. With a camera the sources are clean photos and it takes the degraded ones. Of a super-resolution dataset clean
     photos are also reduced to the size of degraded ones, and cut into tiles of the same names in `reduced`. Photos that were done
     before in the same way are left as they are, and images of photos that are gone are deleted.
@@ -152,7 +152,8 @@ def _write_photo(source: SourcePhoto, folder: Path, recipe: Recipe, code: str) -
         done = read_json(part)
         if done["key"] == key and all(_has_content(folder / row["path"]) for row in done["rows"]):
             return
-    views = _camera_views(source, recipe.camera, recipe.seed) if recipe.camera else _own_views(source, recipe)
+    camera = recipe.camera if source.role != MORE_CLEAN else None
+    views = _camera_views(source, camera, recipe.seed) if camera else _own_views(source, recipe)
     pieces = [piece for view in views for piece in _pieces(view, recipe, source.path)]
     rows = [row for row, _ in pieces]
     _delete_images(folder, name, keep={row["path"] for row in rows})
@@ -188,7 +189,7 @@ def _own_views(source: SourcePhoto, recipe: Recipe) -> Iterator[View]:
 
     if source.side == "clean":
         photo = whole(photo, recipe.scale)
-        if recipe.degrading and source.role != "clean":
+        if recipe.degrading and source.role not in ("clean", MORE_CLEAN):
             photo = whole(photo, recipe.scale * recipe.degrading.scale)
             rng = np.random.default_rng([recipe.seed, int(source.sha256[:8], 16)])
             degraded = degrade(reduce_pixels(photo, recipe.scale), recipe.degrading, rng)

@@ -10,18 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from nopairs.data import entries
 from nopairs.data.archives import is_archive, unpack
 from nopairs.data.entries import FOLDER, TRAINING_SCENES, Entry, ImageRule
 from nopairs.data.images import list_images
-from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
+from nopairs.data.photos import MORE_CLEAN, PAIRED_ROLES, SourcePhoto
 from nopairs.data.splits import split_scenes
 from nopairs.data.store import Store, exclusive
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, sha256
 
 # Roles that one file may have together: the real pairs are training photos, with what the unpaired half does not see.
-SHARED_ROLES = ({"clean", "pairs"}, {"degraded", "pairs"})
+SHARED_ROLES = ({"clean", "pairs"}, {"degraded", "pairs"}, {"clean", MORE_CLEAN})
 PAPER_ROLES = (*SHARED_ROLES, {"val", "test"})  # what papers do that select on the set they report
 
 
@@ -46,6 +48,8 @@ def collect(settings: dict[str, Any], store: Store) -> list[SourcePhoto]:
         photos = catalogued_photos(entry, images, settings["split"], settings["selection"], pairs_from)
     if most := settings.get("train_photos"):
         photos = _first_photos(photos, most, settings["seed"])
+    for name in settings.get("more_clean", ()):
+        photos += _more_clean(entries.load(name), settings["tile"], store)
     photos = _with_hashes(photos)
     _refuse_shared(photos, PAPER_ROLES if settings.get("selection") == "paper" else SHARED_ROLES)
     return photos
@@ -85,6 +89,28 @@ def catalogued_photos(
         photos += [replace(photo, role=role) for role in roles]
     _check_names(entry, photos)
     return photos
+
+
+def _more_clean(entry: Entry, tile: int, store: Store) -> list[SourcePhoto]:
+    """All photos of a clean dataset, to be learned from with another one's clean half; those smaller than a tile are enlarged to one."""
+    photos = catalogued_photos(entry, _fetched_images(entry, entry.only, store), split=0)
+    return [
+        replace(
+            photo,
+            role=MORE_CLEAN,
+            photo=f"{entry.name}__{photo.role}__{photo.photo}",
+            scale=photo.scale * _filling(photo, tile),
+        )
+        for photo in photos
+    ]
+
+
+def _filling(photo: SourcePhoto, tile: int) -> float:
+    """By how much a photo must be enlarged for its used part to fill a tile."""
+    left, top, right, bottom = photo.shares()
+    with Image.open(photo.path) as image:  # reads the header only
+        width, height = image.size
+    return max(1.0, tile / (photo.scale * min(width * (right - left), height * (bottom - top))))
 
 
 def _fetched_images(entry: Entry, only: str, store: Store) -> dict[str, Path]:

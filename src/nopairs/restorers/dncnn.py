@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from nopairs.data.weights import find, is_reference
 from nopairs.errors import NopairsError
+from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
 from nopairs.training import parallel
 
 # As the published weights were trained with; their variances are small enough for torch's 1e-5 to change the result.
@@ -21,14 +24,19 @@ class DnCNNOptions:
 
     Short trainings of small networks do without `batch_norm`: the running statistics then lag behind the weights.
     `self_ensemble` restores each image in its eight rotations and reflections, and takes the mean (`tiling.self_ensembled`).
+    `start` names weights to begin with (a path, or `catalogue:<entry>/<path>`), of the same size; their batch normalisation is merged into
+    the convolutions where there is none here.
     """
 
     depth: int = 17
     width: int = 64
     batch_norm: bool = True
     self_ensemble: bool = False
+    start: str = ""
 
     def __post_init__(self) -> None:
+        if is_reference(self.start):
+            find(self.start)
         if self.depth < 2 or self.width < 1:
             raise NopairsError(f"dncnn: depth {self.depth} and width {self.width} must be at least 2 and 1")
 
@@ -55,6 +63,21 @@ def convolutions(channels: int, options: DnCNNOptions) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+def merged(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the weights of a plain network's convolutions, in their order, each with the batch normalisation behind it merged in."""
+    convolutions: list[nn.Conv2d] = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            convolutions.append(layer)
+        elif isinstance(layer, nn.BatchNorm2d):
+            convolutions[-1] = fuse_conv_bn_eval(convolutions[-1], layer)
+    return {
+        f"{place}.{name}": tensor
+        for place, layer in enumerate(convolutions)
+        for name, tensor in layer.state_dict().items()
+    }
+
+
 class DnCNN(nn.Module):
     """Restores by subtracting the predicted noise. Keys and layout are those of the published LUD-VAE weights."""
 
@@ -64,9 +87,24 @@ class DnCNN(nn.Module):
 
     def __init__(self, options: DnCNNOptions) -> None:
         super().__init__()
+        self.options = options
         self.model = convolutions(3, options)
         self.margin = options.depth
         self.self_ensemble = options.self_ensemble
+
+    def add_tutors(self) -> None:
+        """Read the weights that training begins with; a trained model needs them no more."""
+        if not self.options.start:
+            return
+        published = Pretrained(PretrainedOptions(self.options.start)).model.eval()
+        weights = published.state_dict() if self.options.batch_norm else merged(published)
+        try:
+            self.load_state_dict(dict(zip(self.state_dict(), weights.values(), strict=True)))
+        except (ValueError, RuntimeError):
+            raise NopairsError(
+                f"{self.options.start}: not weights of a DnCNN of {self.options.depth} layers of {self.options.width} channels; "
+                "give its size as `depth` and `width`"
+            ) from None
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""

@@ -46,10 +46,10 @@ class Noise2Self(DnCNN):
     """
 
     Options = Noise2SelfOptions
+    options: Noise2SelfOptions
 
     def __init__(self, options: Noise2SelfOptions) -> None:
         super().__init__(options)
-        self.options = options
         self.margin = options.depth + 1
 
     def losses(self, progress: float, *, degraded: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]

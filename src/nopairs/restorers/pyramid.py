@@ -35,6 +35,8 @@ class PyramidOptions(DnCNNOptions):
         super().__post_init__()
         if not 1 <= self.levels <= 8:
             raise NopairsError(f"pyramid: levels {self.levels} must be within 1 and 8")
+        if self.start:
+            raise NopairsError("pyramid: there are no published weights to `start` from; dncnn has some")
 
 
 class Pyramid(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nopairs.data.channels import Channels
+from nopairs.data.photos import MORE_CLEAN
 from nopairs.data.tiles import like_degraded, random_crops, read_tiles, to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.training.loop import Batch, Data
@@ -59,7 +60,7 @@ def _whole(side: int) -> int:
 
 
 class UnpairedData:
-    """Equal shares of each batch from clean tiles and from degraded ones, or all from one of them."""
+    """Equal shares of each batch from clean tiles, those of other datasets among them, and from degraded ones, or all from one of them."""
 
     def __init__(
         self,
@@ -76,6 +77,9 @@ class UnpairedData:
         if equal_sizes and "clean" in roles:
             folders["clean"] = like_degraded(dataset)
         self.tiles = {role: read_tiles(folder) for role, folder in folders.items()}
+        if "clean" in roles and (more := dataset / MORE_CLEAN).is_dir():
+            (own, names), (others, their_names) = self.tiles["clean"], read_tiles(more)
+            self.tiles["clean"] = np.concatenate([own, others]), names + their_names
         self.index: dict[str, np.ndarray] = {}
         self.share, self.crop = max(1, options.batch // len(roles)), options.crop
 
