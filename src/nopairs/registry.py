@@ -47,6 +47,7 @@ PRIORS = {
     "wppflow": "nopairs.priors.wppflow:WPPFlow",
     "dip": "nopairs.priors.dip:DIP",
     "pnp": "nopairs.priors.pnp:PlugAndPlay",
+    "local_ar": "nopairs.priors.local_ar:LocalAR",
     "zssr": "nopairs.priors.zeroshot:ZSSR",
     "supervised": "nopairs.priors.supervised:Supervised",
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -53,6 +54,14 @@ class SupervisedOptions:
             )
 
 
+class HasEdge(Protocol):
+    """Options of what learns from pairs."""
+
+    @property
+    def edge(self) -> int:
+        """Pixels at the edges of a crop that do not count."""
+
+
 class PairData:
     """Crops, and what the operator's first guess makes of their observations."""
 
@@ -60,16 +69,16 @@ class PairData:
         self,
         images: np.ndarray,
         val: Sequence[np.ndarray],
-        options: SupervisedOptions,
+        options: HasEdge,
         training: TrainingOptions,
         operator: Operator | None,
     ) -> None:
         """`images`: uint8, or float32 in [0, 1], (count, H, W) to learn from; `val`: such arrays, to measure on."""
         if operator is None:
-            raise NopairsError("supervised: a dataset without an `operator:` has no pairs to learn from")
+            raise NopairsError("a dataset without an `operator:` has no pairs to learn from")
         if 2 * options.edge >= training.crop:
             raise NopairsError(
-                f"supervised: nothing is left of a crop of {training.crop} within an edge of {options.edge}"
+                f"nothing is left of a crop of {training.crop} within an edge of {options.edge}"
             )
         self.images, self.options, self.training, self.operator = images, options, training, operator
         patches.check_size(images, training.crop)
