@@ -49,6 +49,7 @@ PRIORS = {
     "pnp": "nopairs.priors.pnp:PlugAndPlay",
     "local_ar": "nopairs.priors.local_ar:LocalAR",
     "zssr": "nopairs.priors.zeroshot:ZSSR",
+    "dualsr": "nopairs.priors.dualsr:DualSR",
     "supervised": "nopairs.priors.supervised:Supervised",
 }
 OPERATORS = {

@@ -23,6 +23,7 @@ from nopairs.priors.supervised import PairData
 from nopairs.priors.variational import DescentOptions, minimise
 from nopairs.priors.wppnet import within
 from nopairs.training.hardware import autocast
+from nopairs.training.minimax import gradient_penalty
 from nopairs.training.options import TrainingOptions
 
 # Of the critic's rectifiers below zero.
@@ -34,7 +35,7 @@ class LocalAROptions:
     """The critic, and how it learns.
 
     depth, width: of its convolutions; it sees patches of 2 depth + 1 pixels a side, 15 in the paper.
-    gradient_penalty: weight of the squared difference between the norm of its gradient and 1.
+    gradient_penalty: weight of the square of what its gradient's norm is above 1.
     edge: pixels at the edges of a crop that do not count, where the operator sees what is not there.
     """
 
@@ -117,11 +118,8 @@ class LocalAR(Prior):
         """Return the critic's mean of clean patches less that of first guesses' ones, and the gradient penalty between them."""
         real, guessed = (self._patches(images) for images in (clean, start))
         distance = self(guessed).float().mean() - self(real).float().mean()
-        share = torch.rand(len(real), 1, 1, 1, device=real.device)
-        between = (share * real + (1 - share) * guessed).requires_grad_(True)
-        with torch.enable_grad(), torch.autocast(between.device.type, enabled=False):
-            (gradient,) = torch.autograd.grad(self(between).sum(), between, create_graph=True)
-        steepness = (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+        with torch.autocast(real.device.type, enabled=False):
+            steepness = gradient_penalty(self, guessed, real)
         return {"loss": self.options.gradient_penalty * steepness - distance, "distance": distance.detach()}
 
     def _patches(self, images: torch.Tensor) -> torch.Tensor:
