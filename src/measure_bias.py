@@ -12,7 +12,7 @@ from nopairs import errors
 from nopairs.files import write_csv
 from nopairs.models import make_options
 from nopairs.training.options import TrainingOptions
-from nopairs.transport.bias import BiasOptions, closed_form, judge, problem_of, train
+from nopairs.transport.bias import POINTS, BiasOptions, closed_form, judge, problem_of, train
 
 
 def main(args: argparse.Namespace) -> None:
@@ -20,14 +20,14 @@ def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
     options = make_options(BiasOptions, "bias", entry.get("options", {}))
     training = make_options(TrainingOptions, "training", entry["training"])
-    problem = problem_of(args.dimension, args.seed)
+    problem = problem_of(args.problem, args.seed)
     untouched = judge(torch.nn.Identity(), problem, args.seed)
-    rows = [{"dimension": args.dimension, "method": "none", "weight": "", "seed": args.seed, **untouched}]
+    rows = [{"problem": args.problem, "method": "none", "weight": "", "seed": args.seed, **untouched}]
     for method, weight in options.runs():
         with tempfile.TemporaryDirectory() as folder:
             found = train(problem, method, weight, options, training, Path(folder), args.seed)
-        theory = closed_form(method, weight, untouched, args.dimension == 1)
-        row = {"dimension": args.dimension, "method": method, "weight": weight, "seed": args.seed}
+        theory = closed_form(method, weight, untouched, args.problem == POINTS)
+        row = {"problem": args.problem, "method": method, "weight": weight, "seed": args.seed}
         rows.append(row | found | {f"{name}_theory": value for name, value in theory.items()})
         print(f"{method}, weight {weight}: L2-UVP {found['uvp']:.2f} %", flush=True)
     write_csv(args.out, rows)
@@ -38,9 +38,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--entry", required=True, help="the config's `bias`: options and training, as YAML or JSON"
     )
-    parser.add_argument(
-        "--dimension", type=int, required=True, help="of the Gaussians; 1 is two point masses"
-    )
+    parser.add_argument("--problem", required=True, help="points, gaussians<dimension> or patches<side>")
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, required=True, help="CSV: a row a map")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from skimage import data
 from torch import nn
 
 from nopairs.errors import NopairsError
@@ -15,7 +16,17 @@ from nopairs.metrics import gaussian
 from nopairs.reporting.bias import bias_figure, bias_table
 from nopairs.training import minimax
 from nopairs.training.options import TrainingOptions
-from nopairs.transport.bias import BiasOptions, Contest, closed_form, gaussians, judge, points, train
+from nopairs.transport.bias import (
+    BiasOptions,
+    Contest,
+    closed_form,
+    gaussians,
+    image_patches,
+    judge,
+    points,
+    problem_of,
+    train,
+)
 
 OPTIONS = BiasOptions(width=48)
 
@@ -75,6 +86,27 @@ def test_between_gaussians_too(tmp_path: Path) -> None:
     assert found["uvp"] == pytest.approx(closed_form("gan_w2", 1.0, untouched, False)["uvp"], rel=0.1)
 
 
+def test_image_patches_have_the_moments_of_photos() -> None:
+    problem = image_patches(4, 0)
+    assert problem.dimension == 16 and problem.variance() == pytest.approx(16)
+    assert torch.allclose(
+        problem.matrix @ problem.source_root @ problem.source_root @ problem.matrix.T,
+        problem.target_root @ problem.target_root,
+        atol=1e-8,
+    )
+    windows = np.lib.stride_tricks.sliding_window_view(data.camera() / 255, (4, 4)).reshape(-1, 16)
+    covariance = np.cov(windows.T, bias=True)
+    expected = torch.from_numpy(covariance / np.trace(covariance) * 16)
+    assert torch.allclose(problem.target_root @ problem.target_root, expected)
+    assert not torch.equal(problem.source_root, image_patches(4, 1).source_root)
+
+
+def test_problems_by_name() -> None:
+    assert BiasOptions().problems() == ["points", "gaussians16", "gaussians128", "patches6"]
+    assert BiasOptions(dimensions=(2,), patch_size=0).problems() == ["gaussians2"]
+    assert [problem_of(name, 0).dimension for name in ("points", "gaussians3", "patches2")] == [1, 3, 4]
+
+
 def test_ots_finds_the_map(tmp_path: Path) -> None:
     problem = gaussians(2, 0)
     found = train(problem, "ots", 1.0, OPTIONS, training(1500), tmp_path, 0)
@@ -103,7 +135,7 @@ def test_table_and_figure(tmp_path: Path) -> None:
     for seed in (0, 1):
         rows = [
             {
-                "dimension": d,
+                "problem": d,
                 "method": m,
                 "weight": w,
                 "seed": seed,
@@ -112,7 +144,7 @@ def test_table_and_figure(tmp_path: Path) -> None:
                 "end": 0.5,
                 "uvp_theory": 4.0,
             }
-            for d in (1, 16)
+            for d in ("points", "gaussians16", "patches6")
             for m, w, u in (("none", "", 20), ("ots", 1.0, 0.2), ("gan_w2", 0.5, 4), ("gan_w1", 0.5, 3))
         ]
         pd.DataFrame(rows).to_csv(tmp_path / f"{seed}.csv", index=False)
@@ -122,7 +154,8 @@ def test_table_and_figure(tmp_path: Path) -> None:
     assert table.loc[("gan_w2, 0.5", "uvp %, 16"), "published"] == 4.0
     # Student's quantile with one degree of freedom.
     assert table.loc[("ots", "uvp %, 16"), "ci_high"] == pytest.approx(0.7 + 12.706 * 0.5, rel=1e-3)
-    assert len(bias_figure(paths).axes) == 2
+    assert {"uvp %, patches", "end, points"} <= set(table.index.get_level_values("metric"))
+    assert len(bias_figure(paths).axes) == 3
 
 
 def test_impossible_options() -> None:
@@ -130,3 +163,5 @@ def test_impossible_options() -> None:
         BiasOptions(weights=())
     with pytest.raises(NopairsError, match="positive"):
         BiasOptions(dimensions=(0,))
+    with pytest.raises(NopairsError, match="patch_size -1"):
+        BiasOptions(patch_size=-1)

@@ -250,7 +250,7 @@ def test_unpaired_superresolution_has_pairs_of_two_sizes_and_counts_parameters(t
     tiny = tmp_path / "tiny.yaml"
     tiny.write_text(
         "tables: {superresolution_real: {methods: [enlarged, noise_patches+edsr, ludvae+esrgan, ots], rivals: [enlarged]}}\n"
-        "bias: {options: {dimensions: [1, 3], weights: [0.5], seeds: [0], width: 8}, training: {steps: 6, batch: 16}}\n"
+        "bias: {options: {dimensions: [1, 3], patch_size: 2, weights: [0.5], seeds: [0], width: 8}, training: {steps: 6, batch: 16}}\n"
     )
     configs = (ROOT / "workflow/configs/sr_small.yaml", TINY.with_name("superresolution.yaml"), tiny)
     done = snakemake(tmp_path, "--", "table_superresolution_real", "table_ots_bias", configs=configs)
@@ -272,7 +272,7 @@ def test_unpaired_superresolution_has_pairs_of_two_sizes_and_counts_parameters(t
     model = json.loads((tmp_path / "results/models/aim19_like/ots/seed0/model.json").read_text())
     assert model["options"]["perceptual"] == "gradients" and model["skipped"] == 0
     bias = pd.read_csv(tmp_path / "results/tables/ots_bias.csv")
-    assert {"uvp %, 3", "end, points"} <= set(bias.metric)
+    assert {"uvp %, 3", "uvp %, patches", "end, points"} <= set(bias.metric)
 
 
 def test_weights_of_the_catalogue_are_fetched_before_they_are_used(tmp_path: Path) -> None:

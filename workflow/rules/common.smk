@@ -25,8 +25,10 @@ from nopairs.digest import code_digest, module_file
 from nopairs.errors import MARK, NopairsError, told_in
 from nopairs.files import check_writable, remove_leftovers
 from nopairs.metrics.names import METRICS, PARAMETERS, USUAL
+from nopairs.models import make_options
 from nopairs.priors.operators import ESTIMATED
 from nopairs.training.hardware import pick_device
+from nopairs.transport.bias import BiasOptions
 
 
 def say(error):
@@ -515,17 +517,17 @@ def bias_entry(wildcards):
     options = {
         key: value
         for key, value in CONFIG["bias"]["options"].items()
-        if key not in ("dimensions", "seeds")
+        if key not in ("dimensions", "patch_size", "seeds")
     }
     return json.dumps({"options": options, "training": CONFIG["bias"]["training"]})
 
 
 def bias_runs(wildcards):
-    options = CONFIG["bias"]["options"]
+    options = make_options(BiasOptions, "bias", CONFIG["bias"]["options"])
     return expand(
-        "results/bias/{dimension}/seed{seed}.csv",
-        dimension=options["dimensions"],
-        seed=options["seeds"],
+        "results/bias/{problem}/seed{seed}.csv",
+        problem=options.problems(),
+        seed=options.seeds,
     )
 
 

@@ -194,13 +194,13 @@ rule measure_curve:
 # Maps that are known, and how far from them OTS and regularised GANs end: `snakemake table_ots_bias`. No part of `all`.
 rule measure_bias:
     output:
-        "results/bias/{dimension}/seed{seed}.csv",
+        "results/bias/{problem}/seed{seed}.csv",
     log:
-        "results/logs/measure_bias/{dimension}/seed{seed}.log",
+        "results/logs/measure_bias/{problem}/seed{seed}.log",
     benchmark:
-        "results/benchmarks/measure_bias/{dimension}/seed{seed}.tsv"
+        "results/benchmarks/measure_bias/{problem}/seed{seed}.tsv"
     wildcard_constraints:
-        dimension=r"\d+",
+        problem=r"[a-z]+\d*",
         seed=r"\d+",
     conda:
         "../../envs/nopairs.yaml"
@@ -213,7 +213,7 @@ rule measure_bias:
         entry=bias_entry,
         code=code("measure_bias.py"),
     shell:
-        "{params.python}/measure_bias.py --entry {params.entry:q} --dimension {wildcards.dimension} --seed {wildcards.seed}"
+        "{params.python}/measure_bias.py --entry {params.entry:q} --problem {wildcards.problem} --seed {wildcards.seed}"
         " --threads {threads} --out {output} 2>&1 | tee {log}"
 
 

@@ -13,6 +13,7 @@ from scipy.stats import t as student
 from nopairs.reporting import style
 from nopairs.reporting.reading import read_runs
 from nopairs.reporting.tables import CLOSED_FORM
+from nopairs.transport.bias import POINTS
 
 TABLE = "ots_bias"
 TITLES = {"ots": "OTS", "gan_w2": "GAN, squared W2", "gan_w1": "GAN, Lipschitz critic"}
@@ -28,10 +29,10 @@ def bias_table(paths: Sequence[Path]) -> pd.DataFrame:
     runs = read_runs(paths)
     rows = []
     runs["weight"] = runs["weight"].fillna(0.0)
-    for (dimension, method, weight), group in runs.groupby(["dimension", "method", "weight"], sort=False):
+    for (problem, method, weight), group in runs.groupby(["problem", "method", "weight"], sort=False):
         name = f"{method}, {weight:g}" if method in ("gan_w1", "gan_w2") else method
-        for measure in ("end",) if dimension == 1 else ("uvp", "push"):
-            label = f"{measure}, points" if dimension == 1 else f"{measure} %, {dimension}"
+        for measure in ("end",) if problem == POINTS else ("uvp", "push"):
+            label = f"{measure}{'' if problem == POINTS else ' %'}, {_name(str(problem))}"
             rows.append({"method": name, "metric": label, **_summary(group, measure)})
     frame = pd.DataFrame(rows).assign(table=TABLE, dataset="known optimal maps", rival="", note="")
     return frame.assign(difference=float("nan"), difference_low=float("nan"), difference_high=float("nan"))
@@ -58,18 +59,32 @@ def _summary(group: pd.DataFrame, measure: str) -> dict[str, object]:
 def bias_figure(paths: Sequence[Path]) -> Figure:
     """Draw each problem's error over the weight of the content loss: every seed a dot, lines through means, dashes the closed forms."""
     runs = read_runs(paths)
-    dimensions = sorted(runs["dimension"].unique())
-    figure = Figure(figsize=(4.2 * len(dimensions), 3.4))
-    panels = figure.subplots(1, len(dimensions), squeeze=False)[0]
-    for axes, dimension in zip(panels, dimensions, strict=True):
-        _panel(axes, runs[runs["dimension"] == dimension], "end" if dimension == 1 else "uvp")
-        axes.set_title("two point masses" if dimension == 1 else f"Gaussians, {dimension} dimensions")
+    problems = list(runs["problem"].unique())
+    figure = Figure(figsize=(4.2 * len(problems), 3.4))
+    panels = figure.subplots(1, len(problems), squeeze=False)[0]
+    for axes, problem in zip(panels, problems, strict=True):
+        _panel(axes, runs[runs["problem"] == problem], "end" if problem == POINTS else "uvp")
+        axes.set_title(_title(problem))
         axes.set(
-            xlabel="weight of the content loss", ylabel="end of the map" if dimension == 1 else "L2-UVP, %"
+            xlabel="weight of the content loss", ylabel="end of the map" if problem == POINTS else "L2-UVP, %"
         )
     panels[0].legend()
     style.set_title(figure, "Error of the learned map where the optimal one is known")
     return figure
+
+
+def _name(problem: str) -> str:
+    """Return what columns are called: points, a dimension, or patches."""
+    return "patches" if problem.startswith("patches") else problem.removeprefix("gaussians")
+
+
+def _title(problem: str) -> str:
+    if problem == POINTS:
+        return "two point masses"
+    if problem.startswith("patches"):
+        side = problem.removeprefix("patches")
+        return f"image patches, {side} x {side}"
+    return f"Gaussians, {_name(problem)} dimensions"
 
 
 def _panel(axes: Axes, runs: pd.DataFrame, measure: str) -> None:

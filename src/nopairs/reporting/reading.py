@@ -61,7 +61,7 @@ def read_table(path: Path) -> pd.DataFrame:
 def read_runs(paths: Sequence[Path]) -> pd.DataFrame:
     """Read what `measure_bias.py` wrote, of all dimensions and seeds; raises NopairsError where a column is missing."""
     runs = pd.concat([_read_csv(path) for path in paths])
-    if missing := {"dimension", "method", "weight", "seed", "uvp", "push", "end"} - set(runs.columns):
+    if missing := {"problem", "method", "weight", "seed", "uvp", "push", "end"} - set(runs.columns):
         raise NopairsError(f"no column {', '.join(sorted(missing))}; give what measure_bias.py wrote")
     theory = {f"{name}_theory": float("nan") for name in ("uvp", "push", "end")}
     return runs.assign(**{name: runs.get(name, value) for name, value in theory.items()})

@@ -1,10 +1,11 @@
 """Where transport maps are known: how far from them end neural optimal transport and the GANs that are regularised by a content loss.
 
-Two problems. Gaussians N(0, A) and N(m, B) in some dimension have an affine optimal map (`metrics/gaussian.py`). Point masses at 0 and 1
-have one number for a map, t = T(0), and closed forms for the regularised GANs: with a squared Wasserstein-2 distance t = 1 / (1 + weight)
-at every weight, and with Wasserstein-1 t = 1 up to a weight of 1/2 and 1 / (2 weight) above. Between Gaussians the first holds too: the map
-of least weight E|y - T(y)|^2 + W2^2(T#P, Q) goes 1 / (1 + weight) of the way (McCann's interpolation), so that its error is
-(weight / (1 + weight))^2 of that of no map at all.
+Three kinds of problems. Gaussians N(0, A) and N(m, B) in some dimension have an affine optimal map (`metrics/gaussian.py`);
+so have Gaussians with the moments of image patches, blurred and noisy ones of one photo and clean ones of another. Point masses
+at 0 and 1 have one number for a map, t = T(0), and closed forms for the regularised GANs: with a squared Wasserstein-2 distance
+t = 1 / (1 + weight) at every weight, and with Wasserstein-1 t = 1 up to a weight of 1/2 and 1 / (2 weight) above. Between Gaussians
+the first holds too: the map of least weight E|y - T(y)|^2 + W2^2(T#P, Q) goes 1 / (1 + weight) of the way (McCann's interpolation),
+so that its error is (weight / (1 + weight))^2 of that of no map at all.
 """
 
 from __future__ import annotations
@@ -26,13 +27,17 @@ from nopairs.training.options import TrainingOptions
 # Weight of the critic's gradient penalty, as in its paper.
 PENALTY = 10.0
 JUDGED = 2**15  # points that a map is judged on
+POINTS = "points"  # the problem of two point masses
+# Of the photo whose patches are the source: deviation of its blur, pixels, and of its noise.
+PATCH_BLUR, PATCH_NOISE = 1.0, 0.1
 
 
 @dataclass(frozen=True)
 class BiasOptions:
     """What is compared, and the networks' size, equal for all methods.
 
-    dimensions: of the Gaussians; 1 stands for the two point masses.
+    dimensions: of the random Gaussians; 1 stands for the two point masses.
+    patch_size: side of the image patches, pixels; 0 leaves them out.
     weights: of the GANs' content loss.
     seeds: of problems and trainings.
     width, depth: hidden layers of map and critic.
@@ -40,6 +45,7 @@ class BiasOptions:
     """
 
     dimensions: tuple[int, ...] = (1, 16, 128)
+    patch_size: int = 6
     weights: tuple[float, ...] = (0.1, 0.3, 1.0)
     seeds: tuple[int, ...] = (0, 1, 2)
     width: int = 128
@@ -52,6 +58,13 @@ class BiasOptions:
                 raise NopairsError(f"bias: no {name}; name at least one")
         if min(self.dimensions) < 1 or min(self.weights) <= 0 or min(self.width, self.depth, self.inner) < 1:
             raise NopairsError("bias: dimensions, weights, width, depth and inner must be positive")
+        if self.patch_size < 0:
+            raise NopairsError(f"bias: patch_size {self.patch_size} must not be negative")
+
+    def problems(self) -> list[str]:
+        """Names of the problems, as `problem_of` takes them."""
+        names = [POINTS if dimension == 1 else f"gaussians{dimension}" for dimension in self.dimensions]
+        return [*names, f"patches{self.patch_size}"] if self.patch_size else names
 
     def runs(self) -> list[tuple[str, float]]:
         """Method and weight of every training of a problem."""
@@ -107,9 +120,39 @@ def gaussians(dimension: int, seed: int) -> Problem:
     return Problem(source, target, mean / mean.norm(), matrix)
 
 
-def problem_of(dimension: int, seed: int) -> Problem:
-    """Return Gaussians of a dimension, or for 1 the point masses."""
-    return points() if dimension == 1 else gaussians(dimension, seed)
+def image_patches(size: int, seed: int) -> Problem:
+    """Return Gaussians with the moments of image patches: a photo's, blurred and noisy, and another one's, clean.
+
+    In units of the clean ones' mean deviation; the source's mean is taken from both. `seed` is that of the noise.
+    """
+    from scipy.ndimage import gaussian_filter  # here: every start of the workflow reads this module
+    from skimage import data
+
+    rng = np.random.default_rng([size, seed])
+    blurred = gaussian_filter(data.brick() / 255, PATCH_BLUR)
+    moments = []
+    for image in (blurred + PATCH_NOISE * rng.standard_normal(blurred.shape), data.camera() / 255):
+        patches = np.lib.stride_tricks.sliding_window_view(image, (size, size)).reshape(-1, size**2)
+        moments.append((patches.mean(0), np.cov(patches.T, bias=True)))
+    (source_mean, source_covariance), (target_mean, target_covariance) = moments
+    unit = np.sqrt(np.trace(target_covariance) / size**2)
+    source, target = (
+        torch.from_numpy(covariance / unit**2) for covariance in (source_covariance, target_covariance)
+    )
+    return Problem(
+        gaussian.root(source),
+        gaussian.root(target),
+        torch.from_numpy((target_mean - source_mean) / unit),
+        gaussian.transport_matrix(source, target),
+    )
+
+
+def problem_of(name: str, seed: int) -> Problem:
+    """Return a problem by its name: points, gaussians<dimension> or patches<side>."""
+    if name == POINTS:
+        return points()
+    made = gaussians if name.startswith("gaussians") else image_patches
+    return made(int(name.removeprefix("gaussians").removeprefix("patches")), seed)
 
 
 def closed_form(method: str, weight: float, untouched: dict[str, float], points: bool) -> dict[str, float]:
