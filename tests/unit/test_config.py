@@ -106,6 +106,10 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ),
         (curve("polyu", train_photos=5, methods=["ludvae+dncn"]), "did you mean 'dncnn'"),
         ({"restorers": {"dncnn": {"training": {"schedule": "cosin"}}}}, "schedule 'cosin'"),
+        (
+            {"restorers": {"dncnn": {"options": {"start": "none.pth"}}}},
+            "start: none.pth: no such weight file",
+        ),
         ({"degradations": {"x": {"base": "ludva"}}}, "did you mean 'ludvae'"),
         ({"selection": {"stand_in": "ludva"}}, "did you mean 'ludvae'"),
         ({"selection": {"stand_in": "awgn_tuned"}}, "needs a `strength` of its own"),

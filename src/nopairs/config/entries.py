@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from nopairs import registry
+from nopairs.data.weights import is_reference
 from nopairs.degradation.sampling import SamplingOptions
 from nopairs.errors import NopairsError
 from nopairs.models import make_options, training_roles
@@ -41,6 +43,9 @@ def check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> Non
             raise NopairsError(f"no `kind:`; known are {', '.join(sorted(kinds))}")
         made = registry.find(kinds, entry["kind"])
         make_options(made.Options, entry["kind"], any_strength(entry))
+        start = entry.get("options", {}).get("start")
+        if start and not is_reference(start) and not Path(start).is_file():
+            raise NopairsError(f"start: {start}: no such weight file")  # a trained model does without it
         if "training" in entry:
             make_options(TrainingOptions, "training", entry["training"])
         elif getattr(made, "learned", False) and "model" not in entry:
