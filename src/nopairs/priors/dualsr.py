@@ -7,7 +7,6 @@ its images from parts of the observation, on which patches recur at smaller scal
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from nopairs.priors import patches
 from nopairs.priors.base import Prior
 from nopairs.priors.networks import Folded
 from nopairs.priors.operators import Convolution, Operator
+from nopairs.priors.zeroshot import as_images, check_training, seeded
 from nopairs.training.loop import Batch
 from nopairs.training.options import TrainingOptions
 from nopairs.training.run import train_in_passing
@@ -57,8 +57,7 @@ class DualSRTraining:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        if min(self.training_steps, self.batch, self.crop) < 1 or self.lr <= 0:
-            raise NopairsError("dualsr: training_steps, batch, crop and lr must be positive")
+        check_training("dualsr", self.training_steps, self.batch, self.lr)
 
 
 class Crops:
@@ -169,7 +168,7 @@ class DualSR(Prior):
         self.options = options
 
     def reconstruct(
-        self, observed: torch.Tensor, operator: Operator, options: Any, seed: int = 0
+        self, observed: torch.Tensor, operator: Operator, options: DualSRTraining, seed: int = 0
     ) -> torch.Tensor:
         """Map observations (batch, channels, h, w) to images.
 
@@ -189,10 +188,8 @@ class DualSR(Prior):
         small = min(operator.observed_size((large, large)))
         found = []
         for one in observed:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                dual = Dual(self.options, operator)
-            data = Crops(one.float().cpu().numpy(), large, small, options.batch)
+            dual = seeded(lambda: Dual(self.options, operator), seed)
+            data = Crops(as_images(one), large, small, options.batch)
             train_in_passing(dual, data, training, seed, observed.device)
             with torch.no_grad():
                 found.append(dual.pair.eval().enlarge(one[:, None])[:, 0])

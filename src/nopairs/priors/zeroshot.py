@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.priors.base import Prior
@@ -21,6 +22,8 @@ from nopairs.priors.supervised import PairData, Supervised, SupervisedOptions
 from nopairs.priors.tv import NoOptions
 from nopairs.training.options import TrainingOptions
 from nopairs.training.run import train_in_passing
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +42,7 @@ class ZeroShotDescent(PatchNRDescent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_training("patchnr_zeroshot", self.training_steps, self.batch, self.training_lr)
+        check_training("patchnr_zeroshot", self.training_steps, self.batch, self.training_lr)
 
 
 class ZeroShotPatchNR(Prior):
@@ -63,9 +66,9 @@ class ZeroShotPatchNR(Prior):
         )
         found = []
         for one in observed:
-            flow = _seeded(PatchNR, self.options, seed)
+            flow = seeded(lambda: PatchNR(self.options), seed)
             flow.fit(one.cpu(), seed)
-            data = PatchData(_array(one), [], self.options, training)
+            data = PatchData(as_images(one), [], self.options, training)
             train_in_passing(flow, data, training, seed, observed.device)
             found.append(flow.eval().reconstruct(one[None], operator, options, seed))
         return torch.cat(found)
@@ -81,7 +84,7 @@ class ZSSRTraining:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        _check_training("zssr", self.training_steps, self.batch, self.lr)
+        check_training("zssr", self.training_steps, self.batch, self.lr)
 
 
 class ZSSR(Prior):
@@ -106,25 +109,27 @@ class ZSSR(Prior):
         )
         found = []
         for one in observed:
-            network = _seeded(Supervised, self.options, seed)
-            data = PairData(_array(one), [], self.options, training, operator)
+            network = seeded(lambda: Supervised(self.options), seed)
+            data = PairData(as_images(one), [], self.options, training, operator)
             train_in_passing(network, data, training, seed, observed.device)
             found.append(network.eval().reconstruct(one[None], operator, NoOptions(), seed))
         return torch.cat(found)
 
 
-def _seeded(made: Callable[[Any], Prior], options: object, seed: int) -> Prior:
+def seeded(make: Callable[[], Network], seed: int) -> Network:
+    """Make a network, with the random numbers of `seed` and no effect on others."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return made(options)
+        return make()
 
 
-def _array(observed: torch.Tensor) -> np.ndarray:
+def as_images(observed: torch.Tensor) -> np.ndarray:
     """Return an observation (channels, h, w) as float32 images."""
     return observed.float().cpu().numpy()
 
 
-def _check_training(kind: str, steps: int, batch: int, lr: float) -> None:
+def check_training(kind: str, steps: int, batch: int, lr: float) -> None:
+    """Raise NopairsError for a training that is none."""
     if min(steps, batch) < 1 or lr <= 0:
         raise NopairsError(
             f"{kind}: training steps {steps}, batch {batch} and learning rate {lr} must be positive"
