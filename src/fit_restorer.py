@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
         return
     if getattr(registry.find(registry.RESTORERS, entry["kind"]), "learned", False):
         roles = training_roles("restorer", entry)
-        train_and_save("restorer", args, lambda options: training_data(args, roles, options))
+        train_and_save("restorer", args, lambda options: training_data(args, entry, roles, options))
         return
     torch.set_num_threads(args.threads)
     val = read_validation(args.dataset)
@@ -61,11 +61,17 @@ def borrow(lender: Path, entry: dict[str, Any], out: Path) -> None:
     save_model(out, "restorer", entry["kind"], options, weights, {"weights_of": lender.parent.name, **kept})
 
 
-def training_data(args: argparse.Namespace, roles: Sequence[str], options: TrainingOptions) -> Data:
+def training_data(
+    args: argparse.Namespace, entry: dict[str, Any], roles: Sequence[str], options: TrainingOptions
+) -> Data:
     val = read_validation(args.dataset)
     if roles:
         return dataset_data(args.dataset, roles, val, options)
-    return PairedData.with_validation(*load_pairs(args.pairs), val, options)
+    data = PairedData.with_validation(*load_pairs(args.pairs), val, options)
+    restorer = make("restorer", entry["kind"], entry.get("options", {}))
+    if hasattr(restorer, "training_tiles"):
+        data.tiles = restorer.training_tiles(data.tiles, args.threads)
+    return data
 
 
 def evenly(images: Images, most: int) -> Images:

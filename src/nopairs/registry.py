@@ -26,6 +26,7 @@ RESTORERS = {
     "mcwnnm": "nopairs.restorers.mcwnnm:MCWNNM",
     "dncnn": "nopairs.restorers.dncnn:DnCNN",
     "pyramid": "nopairs.restorers.pyramid:Pyramid",
+    "guided": "nopairs.restorers.guided:Guided",
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "resflow": "nopairs.restorers.resflow:ResFlow",
     "rrdb": "nopairs.restorers.rrdb:Rrdb",

@@ -125,7 +125,7 @@ class PairedData:
             raise NopairsError(
                 f"pairs: {sides[0].format('clean tiles')} pixels, but {sides[1].format('degraded ones')}; make them equal in size"
             )
-        self.clean, self.degraded, self.val = clean, degraded, val
+        self.tiles, self.val = {"clean": clean, "degraded": degraded}, val
         self.size, self.crop = options.batch, options.crop
 
     @classmethod
@@ -143,9 +143,9 @@ class PairedData:
         return cls(clean[len(held) :], degraded[len(held) :], held, options)
 
     def batch(self, rng: np.random.Generator) -> Batch:
-        """Return `clean` and `degraded`, each (batch, 3, crop, crop)."""
-        (clean, degraded), self.index = random_crops([self.clean, self.degraded], self.size, self.crop, rng)
-        return {"clean": clean, "degraded": degraded}
+        """Return the same crops of each of `tiles`, `clean` and `degraded` at least, (batch, 3, crop, crop)."""
+        crops, self.index = random_crops(list(self.tiles.values()), self.size, self.crop, rng)
+        return dict(zip(self.tiles, crops, strict=True))
 
     def describe(self) -> str:
         """Name the pairs of the latest batch."""

@@ -1,0 +1,114 @@
+"""DnCNN with guides: a network that corrects what restorers without training make of an image.
+
+A plain network sees a few dozen pixels; BM3D compares patches far apart, and so takes away wide noise that short trainings on few photos
+leave (docs/experiments.md, sections 12, 13, 23). The two err differently. Here the network gets the degraded image and the guides' restored
+ones, and learns what to change of the first guide's: one that has learned nothing returns that guide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nopairs.data.tiles import to_tensor, to_uint8
+from nopairs.errors import NopairsError
+from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, ClassicalRestorer, NLMOptions
+from nopairs.restorers.dncnn import DnCNNOptions, convolutions
+
+GUIDES = {"bm3d": (BM3D, BM3DOptions), "nlm": (NLM, NLMOptions)}
+# Images whose guides are kept: those that validate a training come again and again.
+KEPT = 64
+
+
+@dataclass(frozen=True)
+class GuidedOptions(DnCNNOptions):
+    """Size of the DnCNN, and its guides.
+
+    guides: (kind, strength) each, `bm3d` or `nlm`; the network's output is a correction of the first one's.
+    tiles: training tiles that guides are made for, at most, evenly spread; BM3D takes half a second for one of 128 x 128 pixels.
+    """
+
+    batch_norm: bool = False
+    guides: tuple[tuple[str, float], ...] = (("bm3d", 0.07), ("nlm", 0.02))
+    tiles: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.start:
+            raise NopairsError("guided: there are no published weights to `start` from; dncnn has some")
+        if not self.guides or self.tiles < 1:
+            raise NopairsError("guided: give one of `guides` at least, and `tiles` of 1 or more")
+        self.restorers()
+
+    def restorers(self) -> list[ClassicalRestorer]:
+        """Return the guides; raises NopairsError for one that is not known, or whose strength is not between 0 and 1."""
+        made: list[ClassicalRestorer] = []
+        for kind, strength in self.guides:
+            if kind not in GUIDES:
+                raise NopairsError(f"guided: unknown guide {kind!r}; guides are {', '.join(GUIDES)}")
+            restorer, options = GUIDES[kind]
+            made.append(restorer(options(strength)))
+        return made
+
+
+class Guided(nn.Module):
+    """Corrects the first guide's image, from the degraded one and all guides' images."""
+
+    Options = GuidedOptions
+    learned = True
+    multiple = 1
+
+    def __init__(self, options: GuidedOptions) -> None:
+        super().__init__()
+        self.options = options
+        self.guides = options.restorers()
+        self.model = convolutions(3 * (1 + len(self.guides)), options)
+        self.self_ensemble = options.self_ensemble
+        self.margin = options.depth + max(guide.margin for guide in self.guides)
+        self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
+
+    def training_tiles(self, tiles: dict[str, np.ndarray], threads: int) -> dict[str, np.ndarray]:
+        """Return as many of the `clean` and `degraded` tiles, uint8 (tiles, H, W, 3), as the options say, and each guide's images of them."""
+        there = len(tiles["degraded"])
+        places = np.linspace(0, there - 1, min(there, self.options.tiles)).round().astype(int)
+        kept = {side: np.asarray(images[places]) for side, images in tiles.items()}
+        with ThreadPoolExecutor(threads) as pool:
+            for number, guide in enumerate(self.guides):
+
+                def restored(tile: np.ndarray, guide: ClassicalRestorer = guide) -> np.ndarray:
+                    return to_uint8(guide(to_tensor(tile[None])))[0]
+
+                kept[f"guide{number}"] = np.stack(list(pool.map(restored, kept["degraded"])))
+        return kept
+
+    def guided(self, degraded: torch.Tensor) -> list[torch.Tensor]:
+        """Return each guide's image of (batch, 3, H, W), the latest ones from memory."""
+        key = hashlib.sha256(degraded.float().cpu().contiguous().numpy().tobytes()).digest()
+        key += repr(tuple(degraded.shape)).encode()
+        if key not in self._kept:
+            self._kept[key] = torch.stack([guide(degraded) for guide in self.guides])
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return list(self._kept[key])
+
+    def corrected(self, degraded: torch.Tensor, guides: list[torch.Tensor]) -> torch.Tensor:
+        """Map the degraded image and the guides' ones, each (batch, 3, H, W) in [0, 1], to the restored image, not clipped."""
+        return guides[0] - self.model(torch.cat([degraded, *guides], 1))
+
+    def forward(self, degraded: torch.Tensor) -> torch.Tensor:
+        """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""
+        return self.corrected(degraded, self.guided(degraded))
+
+    def losses(
+        self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor, **guides: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Return the mean squared error of the restored image; `guide0`, `guide1` ... are the guides' images."""
+        images = [guides[f"guide{number}"] for number in range(len(self.guides))]
+        return {"loss": F.mse_loss(self.corrected(degraded, images).float(), clean)}
