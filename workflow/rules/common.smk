@@ -79,15 +79,19 @@ FLOWS = sorted(
     }
 )
 SEEDS = CONFIG["seeds"]
-# How many there are is not known where jobs go to a cluster.
-ALL_CORES = workflow.resource_settings.cores or CONFIG["threads"]
+# A dataset's share of all cores: a job that asked for all of them would wait for as long as those of other datasets keep one busy. How
+# many there are is not known where jobs go to a cluster.
+PREPARING = {name for shown in SHOWN for name in shown["datasets"]}
+CORES_A_DATASET = max(
+    1, (workflow.resource_settings.cores or CONFIG["threads"]) // (len(PREPARING) or 1)
+)
 # Figures show the first dataset of a table that is over several.
 REPORTED = sorted({CONFIG["tables"][table]["datasets"][0] for table in TABLES_IN_ALL})
 # What can be checked before any job starts; the jobs' own Snakemake processes need not do it again.
 if workflow.exec_mode == ExecMode.DEFAULT:
     for folder in filter(os.path.isdir, (".", ".snakemake", "results")):
         insist(check_writable, folder)
-    for dataset in {name for shown in SHOWN for name in shown["datasets"]}:
+    for dataset in PREPARING:
         insist(check_folders, DATASETS[dataset])
     for dataset in settings.unused_folders(CONFIG):
         print(

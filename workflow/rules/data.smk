@@ -59,7 +59,7 @@ rule preprocess:
         "data"
     conda:
         "../../envs/nopairs.yaml"
-    threads: ALL_CORES
+    threads: CORES_A_DATASET
     resources:
         mem_mb=more(8000),
         runtime=more(240),
