@@ -21,6 +21,7 @@ class ClassicalRestorer(nn.Module, ABC):
 
     learned = False
     multiple = 1
+    margin: int  # pixels around one that its restored value depends on
 
     @abstractmethod
     def restore(self, image: np.ndarray) -> np.ndarray:

@@ -75,7 +75,7 @@ class Guided(nn.Module):
         self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
 
     def training_tiles(self, tiles: dict[str, np.ndarray], threads: int) -> dict[str, np.ndarray]:
-        """Return as many of the `clean` and `degraded` tiles, uint8 (tiles, H, W, 3), as the options say, and each guide's images of them."""
+        """Return so many `clean` and `degraded` tiles, uint8 (tiles, H, W, 3), as the options say, and each guide's images of them."""
         there = len(tiles["degraded"])
         places = np.linspace(0, there - 1, min(there, self.options.tiles)).round().astype(int)
         kept = {side: np.asarray(images[places]) for side, images in tiles.items()}
