@@ -58,7 +58,7 @@ class ZeroShotPatchNR(Prior):
     Options = PatchNROptions
     Reconstruction = ZeroShotDescent
     from_images = False
-    at_once = 34
+    at_once = 48
 
     def __init__(self, options: PatchNROptions) -> None:
         super().__init__()
