@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.preprocess import Recipe, write_dataset
