@@ -29,8 +29,9 @@ def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     entry = yaml.safe_load(args.entry)
     candidates, settings = entry.get("candidates", []), entry.get("reconstruction", {})
-    if not candidates:
-        write_json(args.out, {"strength": settings.get("strength"), "candidates": [], "val_psnr": []})
+    if len(candidates) < 2:
+        only = candidates[0] if candidates else settings.get("strength")
+        write_json(args.out, {"strength": only, "candidates": candidates, "val_psnr": []})
         return
     operator = operators.read(args.operator)
     kind = registry.find(registry.PRIORS, entry["kind"])

@@ -18,9 +18,6 @@ from nopairs.models import load_model, make_options
 from nopairs.priors import operators
 from nopairs.training.hardware import pick_device
 
-# Images of one size that are reconstructed together: a GPU has room for some.
-BATCH = {"cpu": 1, "cuda": 10}
-
 
 def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
@@ -36,7 +33,7 @@ def main(args: argparse.Namespace) -> None:
     if not files:
         raise NopairsError(f"{args.observations}: no observations; run observe.py first")
     with atomic_folder(args.out) as folder:
-        for group in batches(files, BATCH[device.type]):
+        for group in batches(files, prior.at_once if device.type == "cuda" else 1):
             started = time.monotonic()
             observed = torch.from_numpy(np.stack([np.load(file, allow_pickle=False) for file in group]))
             try:
@@ -50,16 +47,12 @@ def main(args: argparse.Namespace) -> None:
 
 
 def batches(files: list[Path], most: int) -> list[list[Path]]:
-    """Put neighbouring files of one shape together, `most` at a time."""
-    groups: list[list[Path]] = []
-    latest: tuple[int, ...] = ()
+    """Put files of one shape together, `most` at a time."""
+    groups: dict[tuple[int, ...], list[Path]] = {}
     for file in files:
         shape = np.load(file, mmap_mode="r", allow_pickle=False).shape
-        if not groups or shape != latest or len(groups[-1]) == most:
-            groups.append([])
-        groups[-1].append(file)
-        latest = shape
-    return groups
+        groups.setdefault(shape, []).append(file)
+    return [group[k : k + most] for group in groups.values() for k in range(0, len(group), most)]
 
 
 if __name__ == "__main__":

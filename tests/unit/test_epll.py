@@ -80,6 +80,17 @@ def test_it_super_resolves_and_denoises(learned: tuple[EPLL, list[float]]) -> No
         assert 10 * np.log10(errors[0] / errors[1]) > gain
 
 
+def test_turns_repeat_each_deviation(learned: tuple[EPLL, list[float]]) -> None:
+    prior, _ = learned
+    observed = SMALLER.observe(texture(slice(384, 416))[None], torch.Generator().manual_seed(0))
+    twice, spelt, once = (
+        prior.reconstruct(observed, SMALLER, Splitting(deviations=deviations, turns=turns))
+        for deviations, turns in (((0.1, 0.02), 2), ((0.1, 0.1, 0.02, 0.02), 1), ((0.1, 0.02), 1))
+    )
+    torch.testing.assert_close(twice, spelt)
+    assert (twice - once).abs().max() > 1e-3
+
+
 def test_bad_options_are_refused() -> None:
     with pytest.raises(NopairsError, match="components is 0"):
         EPLLOptions(components=0)
@@ -87,5 +98,7 @@ def test_bad_options_are_refused() -> None:
         EPLLOptions(patches=150)
     with pytest.raises(NopairsError, match="must be positive"):
         Splitting(deviations=())
+    with pytest.raises(NopairsError, match="turns 0"):
+        Splitting(turns=0)
     with pytest.raises(NopairsError, match="smaller than a patch"):
         EPLL(EPLLOptions(components=2)).fit(torch.zeros(1, 4, 9), 0)

@@ -76,3 +76,12 @@ def test_images_smaller_than_a_patch_are_refused() -> None:
             draw(small, 6, 3, generator)
     with pytest.raises(NopairsError, match="smaller than a patch"):
         patches.training_patches(np.zeros((1, 4, 4), np.uint8), 5, 1, np.random.default_rng(0), False)
+
+
+def test_turns_are_the_eight_symmetries() -> None:
+    square = torch.arange(9).view(3, 3)
+    turned = {tuple(square.flatten()[turn].tolist()) for turn in patches.turns(3)}
+    expected = {
+        tuple(torch.rot90(way, k).flatten().tolist()) for way in (square, square.flip(1)) for k in range(4)
+    }
+    assert turned == expected and len(turned) == 8

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.preprocess import Recipe, write_dataset
@@ -212,7 +213,7 @@ def test_observations_of_one_shape_are_reconstructed_together(tmp_path: Path) ->
         files.append(tmp_path / f"{k}.npy")
         np.save(files[-1], np.zeros(shape, np.float32))
     groups = script("reconstruct").batches(files, 2)
-    assert [[int(file.stem) for file in group] for group in groups] == [[0, 1], [2], [3], [4]]
+    assert [[int(file.stem) for file in group] for group in groups] == [[0, 1], [2, 4], [3]]
 
 
 def test_without_validation_images_no_strength_is_chosen(dataset: Path, tmp_path: Path) -> None:
@@ -225,6 +226,14 @@ def test_without_validation_images_no_strength_is_chosen(dataset: Path, tmp_path
                 **{**shared, "dataset": tmp_path}, model=model, border=0, out=tmp_path / "s.json"
             )
         )
+
+
+def test_a_single_candidate_needs_no_choosing(dataset: Path, tmp_path: Path) -> None:
+    shared = common(dataset, "l2_tv")
+    entry = json.dumps({**yaml.safe_load(shared["entry"]), "candidates": [7.0]})
+    args = argparse.Namespace(**{**shared, "entry": entry}, model=tmp_path, border=0, out=tmp_path / "s.json")
+    script("choose_strength").main(args)
+    assert json.loads(args.out.read_text())["strength"] == 7.0
 
 
 def test_an_operator_is_estimated_and_used(dataset: Path, tmp_path: Path) -> None:

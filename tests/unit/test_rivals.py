@@ -12,11 +12,11 @@ from nopairs.priors.base import Prior
 from nopairs.priors.dip import DIP, DIPDescent
 from nopairs.priors.networks import Corrected, Folded, UNet
 from nopairs.priors.operators import Blur, BlurDownsample, BlurDownsampleOptions, BlurOptions
-from nopairs.priors.patchnr import PatchNROptions
+from nopairs.priors.patchnr import PatchNR, PatchNROptions
 from nopairs.priors.pnp import DenoiserOptions, NoiseData, PlugAndPlay, PlugAndPlaySteps
 from nopairs.priors.supervised import PairData, SupervisedOptions
 from nopairs.priors.tv import NoOptions
-from nopairs.priors.zeroshot import ZSSR, ZeroShotDescent, ZeroShotPatchNR, ZSSRTraining
+from nopairs.priors.zeroshot import ZSSR, Flows, ZeroShotDescent, ZeroShotPatchNR, ZSSRTraining
 from nopairs.training.options import TrainingOptions
 
 SMALLER = BlurDownsample(BlurDownsampleOptions(size=4, sigma=1.0, factor=2, noise=0.01))
@@ -105,3 +105,43 @@ def test_mistakes_are_refused() -> None:
         ZSSRTraining(training_steps=0)
     with pytest.raises(NopairsError, match="scales 0"):
         DIPDescent(scales=0)
+
+
+def test_flows_together_are_the_flows_alone() -> None:
+    images = textures()
+    options = PatchNROptions(patch_size=3, blocks=2, width=8, whitening=True)
+    flows = Flows(options, images, seed=0)
+    before = [value.detach().clone() for value in flows.parameters.values()]
+    flows.train_on(
+        images, ZeroShotDescent(training_steps=20, batch=64, training_lr=0.01, precision="float32"), seed=0
+    )
+    assert any((now != then).any() for now, then in zip(flows.parameters.values(), before, strict=True))
+    rows = torch.rand(2, 5, 9, generator=torch.Generator().manual_seed(1))
+    together = flows(rows).detach()
+    for k in range(2):
+        alone = PatchNR(options)
+        state = {name: value[k].detach() for name, value in flows.parameters.items()}
+        state |= {"whiten": flows.whiten[k], "centre": flows.centre[k], "permutations": alone.permutations}
+        alone.load_state_dict(state)
+        torch.testing.assert_close(together[k], alone.negative_log_density(rows[k]).detach())
+
+
+def test_training_a_flow_on_an_observation_raises_its_likelihood() -> None:
+    images = textures()
+    options = PatchNROptions(patch_size=3, blocks=2, width=16, whitening=True)
+    rows = images.unfold(2, 3, 1).unfold(3, 3, 1).reshape(2, -1, 9)
+    flows = Flows(options, images, seed=0)
+    before = flows(rows).mean(1)
+    flows.train_on(images, ZeroShotDescent(training_steps=150, batch=256, precision="float32"), seed=0)
+    assert (flows(rows).mean(1) < before - 0.01).all()
+
+
+def test_a_likelihood_that_is_not_finite_is_told() -> None:
+    options = PatchNROptions(patch_size=3, blocks=1, width=4, whitening=True)
+    flows = Flows(options, textures(), seed=0)
+    with pytest.raises(NopairsError, match="not finite"):
+        flows.train_on(
+            textures(),
+            ZeroShotDescent(training_steps=30, batch=16, training_lr=1e30, precision="float32"),
+            seed=0,
+        )

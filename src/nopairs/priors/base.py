@@ -21,6 +21,8 @@ class Prior(nn.Module, ABC):
     Some must know the operator to learn (`needs_operator`), and serve no other one; some learn from a dataset's observations too
     (`from_observations`), and have their `operator` set for it.
 
+    A GPU reconstructs `at_once` images of one size together.
+
     Colour images are reconstructed channel by channel: a prior sees images of one channel, as `planes` makes them.
     """
 
@@ -28,6 +30,7 @@ class Prior(nn.Module, ABC):
     from_images = True
     needs_operator = False
     from_observations = False
+    at_once = 10
     operator: Operator | None
     Options: type  # of what is learned, or of nothing
     Reconstruction: type  # of how images are found; has a `strength` where there is a weight to be chosen

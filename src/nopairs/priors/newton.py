@@ -20,7 +20,7 @@ class Newton:
     """H^-1 for images of one size, all of which end periodically here: near their edges it is a good guess only."""
 
     def __init__(self, operator: Operator, size: Size, precision: torch.Tensor) -> None:
-        """`size` is that of the images; `precision`: K by frequency, as `patch_precision` gives."""
+        """`size` is that of the images; `precision`: K by frequency, as `patch_precision` gives, of all or (batch, 1, ...) of each."""
         if not isinstance(operator, Convolution):
             raise NopairsError(
                 "precondition: needs an operator that is a convolution, such as blur_downsample; set `precondition: false`"

@@ -93,3 +93,9 @@ def _turned(patches: np.ndarray, ways: np.ndarray) -> np.ndarray:
     turned = np.where((ways & 1)[:, None, None] == 1, patches.transpose(0, 2, 1), patches)
     turned = np.where((ways & 2)[:, None, None] == 2, turned[:, ::-1], turned)
     return np.where((ways & 4)[:, None, None] == 4, turned[:, :, ::-1], turned)
+
+
+def turns(size: int) -> torch.Tensor:
+    """Return the eight ways to turn and flip a patch, as places of its pixels in a row: (8, size^2)."""
+    square = np.arange(size * size).reshape(1, size, size).repeat(8, 0)
+    return torch.from_numpy(_turned(square, np.arange(8)).reshape(8, -1))

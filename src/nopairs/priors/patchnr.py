@@ -7,7 +7,7 @@ first made white by a fixed linear map, so that training begins at the Gaussian 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from nopairs.priors import patches
 from nopairs.priors.base import Log, Prior
 from nopairs.priors.newton import Newton, Preconditioned, patch_precision
 from nopairs.priors.operators import Operator
-from nopairs.priors.variational import DescentOptions, Penalty, descend, minimise
+from nopairs.priors.variational import DescentOptions, descend, minimise
 from nopairs.training.hardware import autocast
 from nopairs.training.loop import Batch
 from nopairs.training.options import PRECISIONS, TrainingOptions
@@ -208,7 +208,7 @@ class PatchNR(Prior):
             values = (rows - self.centre) @ self.whiten.T
         determinant = self.whiten.diagonal().log().sum().expand(len(rows))
         for block, permutation in self._steps():
-            values, change = block(values[:, permutation])
+            values, change = block(values.index_select(1, permutation))
             determinant = determinant + change
         return values, determinant
 
@@ -231,38 +231,61 @@ class PatchNR(Prior):
         """Return the mean negative log density of a pixel."""
         return {"loss": self.negative_log_density(patches).mean()}
 
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """As `negative_log_density`."""
+        return self.negative_log_density(rows)
+
     def reconstruct(
         self, observed: torch.Tensor, operator: Operator, options: PatchNRDescent, seed: int = 0
     ) -> torch.Tensor:
         """Map observations (batch, channels, h, w) to images; the penalty is the mean over patches that are drawn in each step."""
-        size = self.options.patch_size
 
-        def penalty(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-            drawn = (
-                patches.some(image, size, options.patches, generator)
-                if options.patches
-                else patches.grid(image, size, options.stride, generator)
-            )
-            with autocast(image.device, options.precision):
-                densities = self.negative_log_density(drawn.flatten(0, 1))
-            return densities.view(len(image), -1).mean(1)
+        def density(rows: torch.Tensor) -> torch.Tensor:
+            return self.negative_log_density(rows.flatten(0, 1)).view(rows.shape[:2])
 
         frozen = self.requires_grad_(False)
         try:
-            if options.precondition:
-                return self._minimise_by_newton(observed, operator, penalty, options, seed)
-            return minimise(observed, operator, penalty, options, seed)
+            return find(density, self.options, self.whiten[None], observed, operator, options, seed)
         finally:
             frozen.requires_grad_(True)
 
-    def _minimise_by_newton(
-        self, observed: torch.Tensor, operator: Operator, penalty: Penalty, options: PatchNRDescent, seed: int
-    ) -> torch.Tensor:
-        if not self.options.whitening:
-            raise NopairsError("patchnr: `precondition` needs a flow with `whitening: true`")
-        operator.check_observed(observed)
-        size = operator.image_size((observed.shape[-2], observed.shape[-1]))
-        newton = Newton(operator, size, options.strength * patch_precision(self.whiten, size))
-        image = newton.start(observed).requires_grad_(True)
-        steps = Preconditioned([image], newton, options.lr)
-        return descend(steps, lambda: image, observed, operator, penalty, options, seed)
+
+def find(
+    density: Callable[[torch.Tensor], torch.Tensor],
+    flow: PatchNROptions,
+    whiten: torch.Tensor,
+    observed: torch.Tensor,
+    operator: Operator,
+    options: PatchNRDescent,
+    seed: int,
+) -> torch.Tensor:
+    """Return the images behind observations (batch, channels, h, w), of patches of high density.
+
+    Args:
+        density: maps patches (batch, patches, size^2), each image's own, to their negative log densities by pixel (batch, patches).
+        flow: the flow's options.
+        whiten: its fixed map, (1, size^2, size^2), or one for each image.
+        observed: by `operator`, to which `options` weigh the density.
+        seed: of which patches are drawn in each step.
+    """
+
+    def penalty(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        drawn = (
+            patches.some(image, flow.patch_size, options.patches, generator)
+            if options.patches
+            else patches.grid(image, flow.patch_size, options.stride, generator)
+        )
+        with autocast(image.device, options.precision):
+            return density(drawn).mean(1)
+
+    if not options.precondition:
+        return minimise(observed, operator, penalty, options, seed)
+    if not flow.whitening:
+        raise NopairsError("patchnr: `precondition` needs a flow with `whitening: true`")
+    operator.check_observed(observed)
+    size = operator.image_size((observed.shape[-2], observed.shape[-1]))
+    precision = torch.stack([patch_precision(one, size) for one in whiten])[:, None]
+    newton = Newton(operator, size, options.strength * precision)
+    image = newton.start(observed).requires_grad_(True)
+    steps = Preconditioned([image], newton, options.lr)
+    return descend(steps, lambda: image, observed, operator, penalty, options, seed)

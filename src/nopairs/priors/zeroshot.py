@@ -7,6 +7,7 @@ from pairs of the small image and what the operator would make of it. Both are t
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -15,13 +16,19 @@ import torch
 from torch import nn
 
 from nopairs.errors import NopairsError
+from nopairs.priors import patches
 from nopairs.priors.base import Prior
 from nopairs.priors.operators import Operator
-from nopairs.priors.patchnr import PatchData, PatchNR, PatchNRDescent, PatchNROptions
+from nopairs.priors.patchnr import PatchNR, PatchNRDescent, PatchNROptions, find
 from nopairs.priors.supervised import PairData, Supervised, SupervisedOptions
 from nopairs.priors.tv import NoOptions
+from nopairs.training.hardware import autocast
 from nopairs.training.options import TrainingOptions
 from nopairs.training.run import train_in_passing
+from nopairs.training.schedule import learning_rate
+
+# Decay of the average of the weights of a training.
+AVERAGE = 0.99
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -51,6 +58,7 @@ class ZeroShotPatchNR(Prior):
     Options = PatchNROptions
     Reconstruction = ZeroShotDescent
     from_images = False
+    at_once = 48
 
     def __init__(self, options: PatchNROptions) -> None:
         super().__init__()
@@ -61,17 +69,77 @@ class ZeroShotPatchNR(Prior):
     ) -> torch.Tensor:
         """Map observations (batch, channels, h, w) to images."""
         operator.check_observed(observed)
-        training = TrainingOptions(
-            options.training_steps, options.batch, lr=options.training_lr, schedule="cosine", ema=0.99
+        flows = Flows(self.options, observed, seed)
+        flows.train_on(observed, options, seed)
+        return find(flows, self.options, flows.whiten, observed, operator, options, seed)
+
+
+class Flows:
+    """A flow for each of some observations of one size; batched products train and apply all of them at once."""
+
+    def __init__(self, options: PatchNROptions, observed: torch.Tensor, seed: int) -> None:
+        flow = seeded(lambda: PatchNR(options), seed)
+        flows = [deepcopy(flow) for _ in observed]
+        for own, one in zip(flows, observed.cpu(), strict=True):
+            own.fit(one, seed)
+        parameters, _ = torch.func.stack_module_state(flows)
+        self.flow = flow.to(observed.device)
+        self.parameters = {
+            name: value.detach().to(observed.device).requires_grad_(True)
+            for name, value in parameters.items()
+        }
+        self.whiten = torch.stack([own.whiten for own in flows]).to(observed.device)
+        self.centre = torch.stack([own.centre for own in flows]).to(observed.device)
+        self._densities = torch.func.vmap(self._density)
+
+    def __call__(self, rows: torch.Tensor) -> torch.Tensor:
+        """Map patches (batch, patches, size^2) to their negative log densities by pixel, (batch, patches)."""
+        return self._densities(self.parameters, self.whiten, self.centre, rows)
+
+    def _density(
+        self,
+        parameters: dict[str, torch.Tensor],
+        whiten: torch.Tensor,
+        centre: torch.Tensor,
+        rows: torch.Tensor,
+    ) -> torch.Tensor:
+        state = {**parameters, "whiten": whiten, "centre": centre}
+        return torch.func.functional_call(self.flow, state, (rows,))
+
+    def train_on(self, observed: torch.Tensor, options: ZeroShotDescent, seed: int) -> None:
+        """Maximise the likelihood of patches of observations (batch, channels, h, w), the same places of each, as one training would."""
+        size = self.flow.options.patch_size
+        rows = patches.every(observed.flatten(0, 1), size).view(len(observed), -1, size * size)
+        schedule = TrainingOptions(
+            options.training_steps, options.batch, lr=options.training_lr, schedule="cosine"
         )
-        found = []
-        for one in observed:
-            flow = seeded(lambda: PatchNR(self.options), seed)
-            flow.fit(one.cpu(), seed)
-            data = PatchData(as_images(one), [], self.options, training)
-            train_in_passing(flow, data, training, seed, observed.device)
-            found.append(flow.eval().reconstruct(one[None], operator, options, seed))
-        return torch.cat(found)
+        generator, device = torch.Generator().manual_seed(seed), observed.device
+        drawn = torch.randint(rows.shape[1] * 8, (schedule.steps, schedule.batch), generator=generator).to(
+            device
+        )
+        turns = patches.turns(size).to(device)
+        learned = list(self.parameters.values())
+        average = [value.detach().clone() for value in learned]
+        adam = torch.optim.Adam(learned, lr=schedule.lr, fused=device.type == "cuda")
+        finite = torch.ones((), dtype=torch.bool, device=device)
+        for step in range(schedule.steps):
+            places = drawn[step]
+            batch = rows[:, places // 8]
+            batch = batch.gather(2, turns[places % 8].expand_as(batch))
+            adam.param_groups[0]["lr"] = learning_rate(schedule, step)
+            with autocast(device, options.precision):
+                loss = self(batch).mean(1).sum()
+            adam.zero_grad(set_to_none=True)
+            loss.backward()
+            adam.step()
+            finite &= loss.detach().isfinite()
+            with torch.no_grad():
+                torch._foreach_lerp_(average, learned, 1 - min(AVERAGE, (1 + step) / (10 + step)))
+        if not bool(finite):
+            raise NopairsError(
+                "patchnr_zeroshot: the likelihood of an observation's patches is not finite; lower `training_lr`"
+            )
+        self.parameters = dict(zip(self.parameters, average, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
