@@ -13,6 +13,7 @@ DEGRADATIONS = {
     "awgn": "nopairs.degradation.awgn:Awgn",
     "ludvae": "nopairs.degradation.ludvae:LudVae",
     "bicubic": "nopairs.degradation.bicubic:Bicubic",
+    "dasr": "nopairs.degradation.dasr:Dasr",
     "deflow": "nopairs.degradation.deflow:Deflow",
     "dsgan": "nopairs.degradation.dsgan:Dsgan",
     "noise_patches": "nopairs.degradation.noise_patches:NoisePatches",

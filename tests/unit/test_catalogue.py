@@ -38,6 +38,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ELSEWHERE = {"bsd68": "bsd/BSD68", "train400": "bsd/Train400"}
 
 
+SCENES = [f"subject{chr(97 + k)}" for k in range(23)]
+
+
 def photos(entry: Entry, names: Iterable[str], split: int = 0, **choices: Any) -> list[SourcePhoto]:
     """What the entry makes of files of these names; none is opened."""
     return catalogued_photos(entry, {name: Path(name) for name in names}, split, **choices)
@@ -159,6 +162,11 @@ def test_sidd_trains_on_small_and_measures_on_validation() -> None:
             "kylberg",
             [f"grass1-without-rotations.zip/grass1-{photo}-p{k:03}.png" for photo in "abcd" for k in range(40)],
             {"clean": 80, "val": 40, "test": 40},
+        ),
+        (
+            "polyu_clean",
+            [f"Sony_3_160_1600_{scene}_{k}_mean.JPG" for scene in SCENES for k in (1, 2)],
+            {"clean": 18, "degraded": 18, "test": 10},
         ),
         (
             "lodopab",

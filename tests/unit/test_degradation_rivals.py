@@ -1,4 +1,4 @@
-"""DSGAN and DeFlow: what they promise, and that they learn a degradation that is known."""
+"""DSGAN, DASR and DeFlow: what they promise, and that they learn a degradation that is known."""
 
 from __future__ import annotations
 
@@ -168,3 +168,28 @@ def test_low_frequencies_are_means_and_flat_images_have_no_high_ones() -> None:
 def test_impossible_options(kind: str, options: dict[str, object]) -> None:
     with pytest.raises(NopairsError, match=kind):
         make("degradation", kind, options)
+
+
+def test_dasrs_bands_are_haars_and_keep_energy() -> None:
+    model = make("degradation", "dasr", GAN)
+    image = torch.rand(2, 3, 8, 6)
+    low, high = model.low(image), model.high(image)
+    assert low.shape == (2, 3, 4, 3) and high.shape == (2, 9, 4, 3)
+    torch.testing.assert_close(low.square().sum() + high.square().sum(), image.square().sum())
+    stripes = torch.zeros(1, 3, 4, 4)
+    stripes[..., ::2] = 1  # columns
+    bands = model.high(stripes).view(3, 3, 2, 2)
+    assert (bands[0] == 1).all() and not bands[1:].any()
+
+
+def test_dasr_keeps_low_frequencies_and_is_judged_without_them(tmp_path: Path) -> None:
+    gan = {**GAN, "colour": 1.0, "adversarial": 0.001}
+    run = trainer("dasr", gan, tmp_path, 200, lr=2e-3)
+    model = make("degradation", "dasr", gan)
+    model.add_tutors()
+    model.load_state_dict(run.run().weights)
+    clean = torch.linspace(0.3, 0.6, 8).view(8, 1, 1, 1).expand(8, 3, 16, 16).clone()
+    made = model.eval().make_pairs(clean, None, "clean", torch.ones(8), torch.Generator())[1]
+    assert float((model.low(made) - model.low(clean)).abs().mean()) < 0.1
+    flat = torch.full((1, 3, 16, 16), 0.2)
+    torch.testing.assert_close(model.high(flat), model.high(flat + 0.5), atol=1e-6, rtol=0)

@@ -84,9 +84,10 @@ class Entry:
         """Roles of an image whose scene the split has dealt `scene_role`.
 
         Training scenes give the one side that they are named after to the unpaired half. Where the other side is known too, both
-        are real pairs, if `pairs_from` has that half: for what learns from pairs only.
+        are real pairs, if `pairs_from` has that half: for what learns from pairs only. Of photos that are all clean a recipe
+        degrades those of `degraded`.
         """
-        if scene_role in ("val", "test"):
+        if scene_role in ("val", "test") or self._dealt_sides() == {"clean"}:
             return [scene_role]
         roles = [scene_role] if side == scene_role else []
         pairs = scene_role in pairs_from and len(self._dealt_sides()) == 2

@@ -61,6 +61,7 @@ class Dsgan(nn.Module):
     Options = DsganOptions
     MODES = ("clean",)
     learned = True
+    bands = 3  # channels of `high`
 
     def __init__(self, options: DsganOptions) -> None:
         super().__init__()
@@ -73,7 +74,7 @@ class Dsgan(nn.Module):
     def add_tutors(self) -> None:
         """Add the discriminator, of patches of 23 pixels, and the features."""
         width = self.options.critic_width
-        sizes = [(3, width), (width, 2 * width), (2 * width, 4 * width)]
+        sizes = [(self.bands, width), (width, 2 * width), (2 * width, 4 * width)]
         layers = [part for pair in sizes for part in (nn.Conv2d(*pair, 5, padding=2), nn.LeakyReLU(0.2))]
         self.discriminator = nn.Sequential(*layers, nn.Conv2d(4 * width, 1, 5, padding=2))
         self.features = Features(self.options.perceptual)
@@ -96,6 +97,10 @@ class Dsgan(nn.Module):
         side = self.options.low_pass
         return F.avg_pool2d(images, side, 1, side // 2, count_include_pad=False)
 
+    def high(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the discriminator sees: the images without their low frequencies."""
+        return images - self.low(images)
+
     def losses(
         self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
     ) -> dict[str, torch.Tensor]:
@@ -103,11 +108,11 @@ class Dsgan(nn.Module):
         if next(self.discriminator.parameters()).requires_grad:
             with torch.no_grad():
                 made = self(clean).float()
-            fake, real = (self.discriminator(one - self.low(one)).float() for one in (made, degraded))
+            fake, real = (self.discriminator(self.high(one)).float() for one in (made, degraded))
             return {"loss": F.softplus(fake).mean() + F.softplus(-real).mean()}
         made, options = self(clean).float(), self.options
         colour = F.l1_loss(self.low(made), self.low(clean))
-        adversarial = F.softplus(-self.discriminator(made - self.low(made)).float()).mean()
+        adversarial = F.softplus(-self.discriminator(self.high(made)).float()).mean()
         perceptual = self.features.distance(made, clean)
         loss = options.colour * colour + options.adversarial * adversarial
         loss = loss + options.perceptual_weight * perceptual
