@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from snakemake.utils import update_config
 
 from nopairs import config, digest
 from nopairs.errors import NopairsError
@@ -43,11 +44,19 @@ def test_the_default_resolves() -> None:
     assert resolved["degradations"]["ludvae"]["model"] == "ludvae"
 
 
+# Configurations that are given after another one.
+AFTER = {"polyu_full": "polyu", "sr_polyu": "sr_small"}
+
+
 @pytest.mark.parametrize(
     "file", sorted((ROOT / "workflow/configs").glob("*.yaml")), ids=lambda file: file.stem
 )
 def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
-    assert resolve(yaml.safe_load(file.read_text()))
+    config: dict[str, Any] = {}
+    before = [file.with_stem(AFTER[file.stem])] if file.stem in AFTER else []
+    for given in [*before, file]:
+        update_config(config, yaml.safe_load(given.read_text()))
+    assert resolve(config)
 
 
 @pytest.mark.parametrize(
