@@ -329,8 +329,8 @@ def test_real_pairs_belong_together_and_share_a_batch(dataset: Path) -> None:
 def test_without_validation_pairs_some_training_pairs_are_held_out() -> None:
     clean, degraded = pairs()
     data = PairedData.with_validation(clean, degraded, [], OPTIONS)
-    assert len(data.val) == 1 and len(data.clean) == 5
-    assert not any(np.array_equal(data.val[0][0], tile) for tile in data.clean)
+    assert len(data.val) == 1 and len(data.tiles["clean"]) == 5
+    assert not any(np.array_equal(data.val[0][0], tile) for tile in data.tiles["clean"])
 
 
 def test_middles_of_many_validation_images_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
