@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from nopairs.errors import NopairsError
-from nopairs.models import make
+from nopairs.models import make, make_options
 from nopairs.restorers.classical import NLM, NLMOptions
+from nopairs.restorers.guided import Guided, GuidedOptions
 from nopairs.training.data import PairedData
 from nopairs.training.options import TrainingOptions
 
@@ -57,6 +60,14 @@ def test_guides_are_computed_once_for_an_image(monkeypatch: pytest.MonkeyPatch) 
     restored = [guided(image) for image in (first, second, first)]
     assert len(calls) == 4
     assert torch.equal(restored[0], restored[2]) and not torch.equal(restored[0], restored[1])
+
+
+def test_no_more_than_some_pixels_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[Guided.__module__], "KEPT", 300)
+    guided = Guided(make_options(GuidedOptions, "guided", OPTIONS))
+    for image in torch.rand(3, 1, 3, 16, 16):
+        guided(image)
+    assert sum(images[0][:, 0].numel() for images in guided._kept.values()) == 256
 
 
 @pytest.mark.parametrize(

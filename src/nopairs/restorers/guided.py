@@ -8,7 +8,6 @@ ones, and learns what to change of the first guide's: one that has learned nothi
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -23,8 +22,8 @@ from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, ClassicalRestore
 from nopairs.restorers.dncnn import DnCNNOptions, convolutions
 
 GUIDES = {"bm3d": (BM3D, BM3DOptions), "nlm": (NLM, NLMOptions)}
-# Images whose guides are kept: those that validate a training come again and again.
-KEPT = 64
+# Pixels whose guides are kept, at most: the first images to come, since those that validate a training come again and again.
+KEPT = 2**22
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,8 @@ class Guided(nn.Module):
         self.model = convolutions(3 * (1 + len(self.guides)), options)
         self.self_ensemble = options.self_ensemble
         self.margin = options.depth + max(guide.margin for guide in self.guides)
-        self._kept: OrderedDict[bytes, torch.Tensor] = OrderedDict()
+        self._kept: dict[bytes, torch.Tensor] = {}
+        self._room = KEPT
 
     def training_tiles(self, tiles: dict[str, np.ndarray], threads: int) -> dict[str, np.ndarray]:
         """Return so many `clean` and `degraded` tiles, uint8 (tiles, H, W, 3), as the options say, and each guide's images of them."""
@@ -89,14 +89,15 @@ class Guided(nn.Module):
         return kept
 
     def guided(self, degraded: torch.Tensor) -> list[torch.Tensor]:
-        """Return each guide's image of (batch, 3, H, W), the latest ones from memory."""
+        """Return each guide's image of (batch, 3, H, W), of the first ones that came from memory."""
         key = hashlib.sha256(degraded.float().cpu().contiguous().numpy().tobytes()).digest()
         key += repr(tuple(degraded.shape)).encode()
-        if key not in self._kept:
-            self._kept[key] = torch.stack([guide(degraded) for guide in self.guides])
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return list(self._kept[key])
+        if key in self._kept:
+            return list(self._kept[key])
+        images = torch.stack([guide(degraded) for guide in self.guides])
+        if (pixels := degraded[:, 0].numel()) <= self._room:
+            self._kept[key], self._room = images, self._room - pixels
+        return list(images)
 
     def corrected(self, degraded: torch.Tensor, guides: list[torch.Tensor]) -> torch.Tensor:
         """Map the degraded image and the guides' ones, each (batch, 3, H, W) in [0, 1], to the restored image, not clipped."""
