@@ -43,6 +43,7 @@ PRIORS = {
     "tv": "nopairs.priors.tv:TV",
     "epll": "nopairs.priors.epll:EPLL",
     "patchnr": "nopairs.priors.patchnr:PatchNR",
+    "patchnr_anchored": "nopairs.priors.anchored:AnchoredPatchNR",
     "patchnr_zeroshot": "nopairs.priors.zeroshot:ZeroShotPatchNR",
     "wpp": "nopairs.priors.wpp:WPP",
     "wppnet": "nopairs.priors.wppnet:WPPNet",

@@ -38,6 +38,19 @@ ENTRIES: dict[str, dict[str, Any]] = {
         "training": {"steps": 4, "batch": 32, "validate_every": 2, "precision": "float32"},
         "reconstruction": {"steps": 20, "precision": "float32", "strength": 0.3},
     },
+    "patchnr_anchored": {
+        "kind": "patchnr_anchored",
+        "options": {"patch_size": 4, "blocks": 1, "width": 8, "whitening": True, "batch": 32}
+        | {"fold": 2, "channels": 8, "depth": 2, "edge": 4},
+        "training": {"steps": 40, "batch": 4, "crop": 32, "lr": 3.0e-3, "validate_every": 20},
+        "reconstruction": {
+            "steps": 20,
+            "precondition": True,
+            "lr": 0.1,
+            "precision": "float32",
+            "strength": 0.2,
+        },
+    },
     "patchnr_zeroshot": {
         "kind": "patchnr_zeroshot",
         "options": {"patch_size": 4, "blocks": 1, "width": 8, "whitening": True},

@@ -227,6 +227,10 @@ class PatchNR(Prior):
         size = latent.shape[1]
         return (latent.square().sum(1) / 2 - determinant) / size + math.log(2 * math.pi) / 2
 
+    def densities(self, rows: torch.Tensor) -> torch.Tensor:
+        """As `negative_log_density`, of (images, patches, size^2) as (images, patches)."""
+        return self.negative_log_density(rows.flatten(0, 1)).view(rows.shape[:2])
+
     def losses(self, progress: float, *, patches: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the mean negative log density of a pixel."""
         return {"loss": self.negative_log_density(patches).mean()}
@@ -239,15 +243,23 @@ class PatchNR(Prior):
         self, observed: torch.Tensor, operator: Operator, options: PatchNRDescent, seed: int = 0
     ) -> torch.Tensor:
         """Map observations (batch, channels, h, w) to images; the penalty is the mean over patches that are drawn in each step."""
-
-        def density(rows: torch.Tensor) -> torch.Tensor:
-            return self.negative_log_density(rows.flatten(0, 1)).view(rows.shape[:2])
-
         frozen = self.requires_grad_(False)
         try:
-            return find(density, self.options, self.whiten[None], observed, operator, options, seed)
+            return find(self.densities, self.options, self.whiten[None], observed, operator, options, seed)
         finally:
             frozen.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What images are near to: estimates (batch, channels, H, W), and the deviation of their errors."""
+
+    estimate: torch.Tensor
+    deviation: float
+
+    def misfit(self, image: torch.Tensor) -> torch.Tensor:
+        """Return (batch,): half of the squared distance in deviations, by pixel."""
+        return (image - self.estimate).square().flatten(1).mean(1) / (2 * self.deviation**2)
 
 
 def find(
@@ -258,6 +270,7 @@ def find(
     operator: Operator,
     options: PatchNRDescent,
     seed: int,
+    anchor: Anchor | None = None,
 ) -> torch.Tensor:
     """Return the images behind observations (batch, channels, h, w), of patches of high density.
 
@@ -267,6 +280,7 @@ def find(
         whiten: its fixed map, (1, size^2, size^2), or one for each image.
         observed: by `operator`, to which `options` weigh the density.
         seed: of which patches are drawn in each step.
+        anchor: what the images are near to, where there is such a thing; the descent begins there.
     """
 
     def penalty(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -276,16 +290,19 @@ def find(
             else patches.grid(image, flow.patch_size, options.stride, generator)
         )
         with autocast(image.device, options.precision):
-            return density(drawn).mean(1)
+            mean = density(drawn).mean(1)
+        return mean if anchor is None else mean + anchor.misfit(image) / options.strength
 
+    estimate = None if anchor is None else anchor.estimate
     if not options.precondition:
-        return minimise(observed, operator, penalty, options, seed)
+        return minimise(observed, operator, penalty, options, seed, estimate)
     if not flow.whitening:
         raise NopairsError("patchnr: `precondition` needs a flow with `whitening: true`")
     operator.check_observed(observed)
     size = operator.image_size((observed.shape[-2], observed.shape[-1]))
     precision = torch.stack([patch_precision(one, size) for one in whiten])[:, None]
-    newton = Newton(operator, size, options.strength * precision)
-    image = newton.start(observed).requires_grad_(True)
+    of_anchor = 0.0 if anchor is None else anchor.deviation**-2
+    newton = Newton(operator, size, options.strength * precision + of_anchor)
+    image = (newton.start(observed) if estimate is None else estimate.clone()).requires_grad_(True)
     steps = Preconditioned([image], newton, options.lr)
     return descend(steps, lambda: image, observed, operator, penalty, options, seed)

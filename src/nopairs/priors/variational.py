@@ -45,7 +45,12 @@ class DescentOptions:
 
 
 def minimise(
-    observed: torch.Tensor, operator: Operator, penalty: Penalty, options: DescentOptions, seed: int = 0
+    observed: torch.Tensor,
+    operator: Operator,
+    penalty: Penalty,
+    options: DescentOptions,
+    seed: int = 0,
+    start: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return argmin |A x - y|^2 / (2 noise^2) + strength * pixels * penalty(x), for each image of a batch by itself.
 
@@ -58,9 +63,10 @@ def minimise(
         penalty: may draw numbers, the same ones for every image, so that one in a batch has the result that it has alone.
         options: of the descent.
         seed: of what the penalty draws.
+        start: images to begin at, in place of interpolated ones.
     """
     operator.check_observed(observed)
-    image = operator.start(observed).requires_grad_(True)
+    image = (operator.start(observed) if start is None else start.clone()).requires_grad_(True)
     adam = torch.optim.Adam([image], lr=options.lr)
     return descend(adam, lambda: image, observed, operator, penalty, options, seed)
 
