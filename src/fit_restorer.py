@@ -30,7 +30,8 @@ MOST_JUDGES = 12
 def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
     if args.weights_of:
-        borrow(args.weights_of, entry, args.out)
+        torch.set_num_threads(args.threads)
+        borrow(args.weights_of, entry, evenly(read_validation(args.dataset), MOST_JUDGES), args.out)
         return
     if getattr(registry.find(registry.RESTORERS, entry["kind"]), "learned", False):
         roles = training_roles("restorer", entry)
@@ -47,8 +48,11 @@ def main(args: argparse.Namespace) -> None:
     save_model(args.out, "restorer", entry["kind"], options, weights, {"seed": args.seed})
 
 
-def borrow(lender: Path, entry: dict[str, Any], out: Path) -> None:
-    """Save a trained model's weights with the options of `entry`: those of its architecture must be the same."""
+def borrow(lender: Path, entry: dict[str, Any], val: Images, out: Path) -> None:
+    """Save a trained model's weights with the options of `entry`: those of its architecture must be the same.
+
+    What such a restorer has to choose itself it chooses on `val`.
+    """
     network = make("restorer", entry["kind"], entry.get("options", {}))
     load_weights(network, lender)
     facts = read_json(lender / DESCRIPTION)
@@ -56,6 +60,8 @@ def borrow(lender: Path, entry: dict[str, Any], out: Path) -> None:
     with atomic_file(out / "log.csv") as temporary:
         temporary.write_text(log)
     kept = {name: facts[name] for name in ("parameters", "seed", "steps", "seconds", "device")}
+    if hasattr(network, "choose"):
+        kept["chosen"] = network.choose(val)
     weights = network.state_dict()
     options = entry.get("options", {})
     save_model(out, "restorer", entry["kind"], options, weights, {"weights_of": lender.parent.name, **kept})

@@ -27,6 +27,7 @@ RESTORERS = {
     "mcwnnm": "nopairs.restorers.mcwnnm:MCWNNM",
     "dncnn": "nopairs.restorers.dncnn:DnCNN",
     "pyramid": "nopairs.restorers.pyramid:Pyramid",
+    "stacked": "nopairs.restorers.stacked:Stacked",
     "guided": "nopairs.restorers.guided:Guided",
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "resflow": "nopairs.restorers.resflow:ResFlow",

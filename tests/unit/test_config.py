@@ -428,6 +428,12 @@ def test_weights_come_from_a_training_of_the_same_kind(model: str, told: str) ->
         resolve({"restorers": {"other": {"base": "resflow", "model": model}}})
 
 
+@pytest.mark.parametrize("model", ["other", "resflow", "stacked"])
+def test_a_stack_needs_a_network_that_is_trained(model: str) -> None:
+    with pytest.raises(NopairsError, match="must be a dncnn that is trained itself"):
+        resolve({"restorers": {"other": {"base": "stacked", "model": model}}})
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -70,7 +70,8 @@ def test_weights_of_another_training_are_applied_with_options_of_their_own(tmp_p
 
     def fit(**changed: object) -> None:
         entry = json.dumps({"kind": "resflow", "options": options | changed})
-        main(argparse.Namespace(entry=entry, weights_of=tmp_path / "awgn+resflow", out=tmp_path / "eight"))
+        where = {"weights_of": tmp_path / "awgn+resflow", "out": tmp_path / "eight", "dataset": tmp_path}
+        main(argparse.Namespace(entry=entry, threads=1, **where))
 
     fit(steps=8)
     eight = load_model(tmp_path / "eight")

@@ -61,19 +61,26 @@ def check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> Non
 
 
 def check_lender(restorers: dict[str, Any], name: str) -> None:
-    """Fill in the restorer whose weights one applies: its own, or those of another one of its kind, which has its own."""
+    """Fill in the restorer whose weights one applies: its own, or those of another one of its kind, which has its own.
+
+    A kind that says `lenders` has no training, and takes weights of such kinds.
+    """
     entry = restorers[name]
     lender = entry.setdefault("model", name)
     if lender not in restorers:
         raise NopairsError(
             f"config: restorers: {name}: model {lender!r}: {registry.suggest(lender, restorers)}"
         )
-    other = restorers[lender]
-    if lender != name and (
-        other["kind"] != entry["kind"] or other.get("model", lender) != lender or not learns(other)
+    other, lenders = (
+        restorers[lender],
+        getattr(registry.find(registry.RESTORERS, entry["kind"]), "lenders", ()),
+    )
+    kinds = lenders or (entry["kind"],)
+    if (lender != name or lenders) and (
+        other["kind"] not in kinds or other.get("model", lender) != lender or not learns(other)
     ):
         raise NopairsError(
-            f"config: restorers: {name}: model {lender!r} must be a {entry['kind']} that is trained itself"
+            f"config: restorers: {name}: model {lender!r} must be a {' or '.join(kinds)} that is trained itself"
         )
 
 

@@ -18,10 +18,9 @@ from torch import nn
 
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
-from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, ClassicalRestorer, NLMOptions
+from nopairs.restorers.classical import ClassicalRestorer, Guides, guides
 from nopairs.restorers.dncnn import DnCNNOptions, convolutions
 
-GUIDES = {"bm3d": (BM3D, BM3DOptions), "nlm": (NLM, NLMOptions)}
 # Pixels whose guides are kept, at most: the first images to come, since those that validate a training come again and again.
 KEPT = 2**22
 
@@ -35,26 +34,16 @@ class GuidedOptions(DnCNNOptions):
     """
 
     batch_norm: bool = False
-    guides: tuple[tuple[str, float], ...] = (("bm3d", 0.07), ("nlm", 0.02))
+    guides: Guides = (("bm3d", 0.07), ("nlm", 0.02))
     tiles: int = 256
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.start:
             raise NopairsError("guided: there are no published weights to `start` from; dncnn has some")
-        if not self.guides or self.tiles < 1:
-            raise NopairsError("guided: give one of `guides` at least, and `tiles` of 1 or more")
-        self.restorers()
-
-    def restorers(self) -> list[ClassicalRestorer]:
-        """Return the guides; raises NopairsError for one that is not known, or whose strength is not between 0 and 1."""
-        made: list[ClassicalRestorer] = []
-        for kind, strength in self.guides:
-            if kind not in GUIDES:
-                raise NopairsError(f"guided: unknown guide {kind!r}; guides are {', '.join(GUIDES)}")
-            restorer, options = GUIDES[kind]
-            made.append(restorer(options(strength)))
-        return made
+        if self.tiles < 1:
+            raise NopairsError(f"guided: tiles is {self.tiles}; it must be at least 1")
+        guides("guided", self.guides)
 
 
 class Guided(nn.Module):
@@ -67,7 +56,7 @@ class Guided(nn.Module):
     def __init__(self, options: GuidedOptions) -> None:
         super().__init__()
         self.options = options
-        self.guides = options.restorers()
+        self.guides = guides("guided", options.guides)
         self.model = convolutions(3 * (1 + len(self.guides)), options)
         self.self_ensemble = options.self_ensemble
         self.margin = options.depth + max(guide.margin for guide in self.guides)
