@@ -29,11 +29,8 @@ MOST_JUDGES = 12
 
 def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
-    if args.weights_of:
-        torch.set_num_threads(args.threads)
-        borrow(args.weights_of, entry, evenly(read_validation(args.dataset), MOST_JUDGES), args.out)
-        return
-    if getattr(registry.find(registry.RESTORERS, entry["kind"]), "learned", False):
+    borrows = args.weights_of is not None
+    if not borrows and getattr(registry.find(registry.RESTORERS, entry["kind"]), "learned", False):
         roles = training_roles("restorer", entry)
         train_and_save("restorer", args, lambda options: training_data(args, entry, roles, options))
         return
@@ -41,7 +38,11 @@ def main(args: argparse.Namespace) -> None:
     val = read_validation(args.dataset)
     if args.stand_in and not val:
         val = hold_out(*load_pairs(args.stand_in))
-    options, log = choose_options(entry, evenly(val, MOST_JUDGES))
+    val = evenly(val, MOST_JUDGES)
+    if borrows:
+        borrow(args.weights_of, entry, val, args.out)
+        return
+    options, log = choose_options(entry, val)
     write_csv(args.out / "log.csv", log)
     # A published network brings weights.
     weights = make("restorer", entry["kind"], options).state_dict()

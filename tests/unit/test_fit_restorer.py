@@ -71,7 +71,7 @@ def test_weights_of_another_training_are_applied_with_options_of_their_own(tmp_p
     def fit(**changed: object) -> None:
         entry = json.dumps({"kind": "resflow", "options": options | changed})
         where = {"weights_of": tmp_path / "awgn+resflow", "out": tmp_path / "eight", "dataset": tmp_path}
-        main(argparse.Namespace(entry=entry, threads=1, **where))
+        main(argparse.Namespace(entry=entry, threads=1, stand_in=None, **where))
 
     fit(steps=8)
     eight = load_model(tmp_path / "eight")

@@ -302,16 +302,19 @@ def listing(wildcards):
 
 
 def stand_in(wildcards):
-    """Pairs that take the place of `val` where a strength is to be chosen and the dataset has none."""
+    """Pairs that take the place of `val` where something is to be chosen and the dataset has none."""
     name = CONFIG["selection"]["stand_in"]
     if "degradation" in wildcards.keys():
         entry = DEGRADATIONS[wildcards.degradation].get("sampling", {})
+        chooses = bool(entry.get("candidates"))
     else:
         entry = RESTORERS[chain_of(wildcards).restorer]
+        kind = registry.find(registry.RESTORERS, entry["kind"])
+        chooses = bool(entry.get("candidates")) or hasattr(kind, "choose")
     itself = wildcards.get("degradation") == name
     if (
         itself
-        or not entry.get("candidates")
+        or not chooses
         or settings.has_role(CONFIG, wildcards.dataset, "val")
     ):
         return []
