@@ -69,6 +69,8 @@ def test_everything_is_made(run: Path) -> None:
         "awgn_tuned+dncnn",
         "ludvae+dncnn",
         "supervised+dncnn",
+        "awgn_tuned+stacked",
+        "ludvae+stacked",
     ]
     psnr = table[table.metric == "psnr"].set_index("method")
     assert psnr["mean"].notna().all() and (psnr.n == 3).all()
