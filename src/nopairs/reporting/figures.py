@@ -193,9 +193,9 @@ def _table_notes(figure: Figure, table: pd.DataFrame, shown: set[str]) -> None:
     """Write below the panels what the marks mean, of how many images, and why metrics are missing."""
     measured = table[table["mean"].notna()]
     images = _counts(measured.loc[measured["ci_low"].notna(), "n"])
-    lines = [
-        "Dot and line: ours, mean and 95 % cluster bootstrap interval. Bold: best. Dashed line: the input."
-    ]
+    lines = ["Dot and line: ours, mean and 95 % cluster bootstrap interval. Bold: best."]
+    if "input" in set(measured["method"]):
+        lines[0] += " Dashed line: the input."
     if images:
         lines.append(f"Test images: {images}; seeds: {_counts(measured['seeds'])}.")
     if table["published"].notna().any():
