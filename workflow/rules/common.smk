@@ -312,11 +312,7 @@ def stand_in(wildcards):
         kind = registry.find(registry.RESTORERS, entry["kind"])
         chooses = bool(entry.get("candidates")) or hasattr(kind, "choose")
     itself = wildcards.get("degradation") == name
-    if (
-        itself
-        or not chooses
-        or settings.has_role(CONFIG, wildcards.dataset, "val")
-    ):
+    if itself or not chooses or settings.has_role(CONFIG, wildcards.dataset, "val"):
         return []
     return f"results/pairs/{wildcards.dataset}/{name}/seed{wildcards.seed}/degraded.npy"
 
