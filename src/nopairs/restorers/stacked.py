@@ -1,7 +1,7 @@
 """Stacking: the weighted mean of a trained DnCNN's image and of classical restorers' ones (Wolpert, 1992).
 
 A network that learned a noise from few photos and BM3D, which compares patches far apart, err differently, and a mean of both can be better
-than either (docs/experiments.md, sections 23 and 33). The weights are those of least squares on `val`; they sum to one, so that brightness
+than either (docs/experiments.md, section 23). The weights are those of least squares on `val`; they sum to one, so that brightness
 stays.
 """
 
