@@ -75,8 +75,8 @@ def training_data(
     if roles:
         return dataset_data(args.dataset, roles, val, options)
     data = PairedData.with_validation(*load_pairs(args.pairs), val, options)
-    restorer = make("restorer", entry["kind"], entry.get("options", {}))
-    if hasattr(restorer, "training_tiles"):
+    if hasattr(registry.find(registry.RESTORERS, entry["kind"]), "training_tiles"):
+        restorer = make("restorer", entry["kind"], entry.get("options", {}))
         data.tiles = restorer.training_tiles(data.tiles, args.threads)
     return data
 
