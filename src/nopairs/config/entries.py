@@ -71,10 +71,8 @@ def check_lender(restorers: dict[str, Any], name: str) -> None:
         raise NopairsError(
             f"config: restorers: {name}: model {lender!r}: {registry.suggest(lender, restorers)}"
         )
-    other, lenders = (
-        restorers[lender],
-        getattr(registry.find(registry.RESTORERS, entry["kind"]), "lenders", ()),
-    )
+    other = restorers[lender]
+    lenders = getattr(registry.find(registry.RESTORERS, entry["kind"]), "lenders", ())
     kinds = lenders or (entry["kind"],)
     if (lender != name or lenders) and (
         other["kind"] not in kinds or other.get("model", lender) != lender or not learns(other)
