@@ -74,11 +74,7 @@ def training_data(
     val = read_validation(args.dataset)
     if roles:
         return dataset_data(args.dataset, roles, val, options)
-    data = PairedData.with_validation(*load_pairs(args.pairs), val, options)
-    if hasattr(registry.find(registry.RESTORERS, entry["kind"]), "training_tiles"):
-        restorer = make("restorer", entry["kind"], entry.get("options", {}))
-        data.tiles = restorer.training_tiles(data.tiles, args.threads)
-    return data
+    return PairedData.with_validation(*load_pairs(args.pairs), val, options)
 
 
 def evenly(images: Images, most: int) -> Images:

@@ -28,7 +28,6 @@ RESTORERS = {
     "dncnn": "nopairs.restorers.dncnn:DnCNN",
     "pyramid": "nopairs.restorers.pyramid:Pyramid",
     "stacked": "nopairs.restorers.stacked:Stacked",
-    "guided": "nopairs.restorers.guided:Guided",
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "resflow": "nopairs.restorers.resflow:ResFlow",
     "rrdb": "nopairs.restorers.rrdb:Rrdb",

@@ -133,23 +133,3 @@ def _check_strength(name: str, strength: float) -> None:
         raise NopairsError(
             f"{name}: strength {strength} is not between 0 and 1; give e.g. 0.1, noise of 25 in 255"
         )
-
-
-CLASSICAL = {"bm3d": (BM3D, BM3DOptions), "nlm": (NLM, NLMOptions)}
-Guides = tuple[tuple[str, float], ...]
-
-
-def guides(owner: str, wanted: Guides) -> list[ClassicalRestorer]:
-    """Return restorers by (kind, strength) for a restorer that uses their images.
-
-    Raises NopairsError for none, one that is not known, or whose strength is not between 0 and 1.
-    """
-    if not wanted:
-        raise NopairsError(f"{owner}: give one of `guides` at least")
-    made: list[ClassicalRestorer] = []
-    for kind, strength in wanted:
-        if kind not in CLASSICAL:
-            raise NopairsError(f"{owner}: unknown guide {kind!r}; guides are {', '.join(CLASSICAL)}")
-        restorer, options = CLASSICAL[kind]
-        made.append(restorer(options(strength)))
-    return made

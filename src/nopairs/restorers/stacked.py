@@ -17,8 +17,10 @@ from torch import nn
 
 from nopairs.data.tiles import to_tensor
 from nopairs.errors import NopairsError
-from nopairs.restorers.classical import Guides, guides
+from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, ClassicalRestorer, NLMOptions
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
+
+CLASSICAL = {"bm3d": (BM3D, BM3DOptions), "nlm": (NLM, NLMOptions)}
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class StackedOptions(DnCNNOptions):
     guides: (kind, strength) each, `bm3d` or `nlm`; between several strengths of one the weights choose.
     """
 
-    guides: Guides = (("bm3d", 0.05), ("bm3d", 0.1))
+    guides: tuple[tuple[str, float], ...] = (("bm3d", 0.05), ("bm3d", 0.1))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.self_ensemble:
             raise NopairsError("stacked: BM3D for eight views takes too long; leave `self_ensemble` out")
-        guides("stacked", self.guides)
+        classical(self.guides)
 
 
 class Stacked(DnCNN):
@@ -46,7 +48,7 @@ class Stacked(DnCNN):
     def __init__(self, options: StackedOptions) -> None:
         super().__init__(options)
         self.names = ("network", *(f"{kind} {strength}" for kind, strength in options.guides))
-        self.guides = guides("stacked", options.guides)
+        self.guides = classical(options.guides)
         self.margin = max(options.depth, *(guide.margin for guide in self.guides))
         self.shares: torch.Tensor
         shares = torch.zeros(1 + len(self.guides))
@@ -83,6 +85,22 @@ class Stacked(DnCNN):
         found = torch.linalg.lstsq(gram, right, driver="gelsd").solution
         self.shares.copy_(torch.cat([1 - found.sum(keepdim=True, dim=0), found]))
         return dict(zip(self.names, self.shares.tolist(), strict=True))
+
+
+def classical(wanted: Sequence[tuple[str, float]]) -> list[ClassicalRestorer]:
+    """Return the restorers of (kind, strength).
+
+    Raises NopairsError for none, one that is not known, or whose strength is not between 0 and 1.
+    """
+    if not wanted:
+        raise NopairsError("stacked: give one of `guides` at least")
+    made: list[ClassicalRestorer] = []
+    for kind, strength in wanted:
+        if kind not in CLASSICAL:
+            raise NopairsError(f"stacked: unknown guide {kind!r}; guides are {', '.join(CLASSICAL)}")
+        restorer, options = CLASSICAL[kind]
+        made.append(restorer(options(strength)))
+    return made
 
 
 def _keep_shares(module: nn.Module, weights: dict[str, Any], prefix: str, *_: Any) -> None:
