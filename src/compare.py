@@ -8,7 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
+from nopairs.errors import NopairsError
 from nopairs.reporting.aggregate import compare, read_measured
 
 
@@ -28,7 +29,7 @@ def main(args: argparse.Namespace) -> None:
     for method, other in args.pairs:
         found = compare(measured[method], measured[other], args.metric)
         if found is None:
-            raise errors.NopairsError(
+            raise NopairsError(
                 f"{method}, {other}: {args.metric} was not measured of both, or not of the same images"
             )
         print(
@@ -45,4 +46,4 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--metric", default="psnr", help="(default: psnr)")
     parser.add_argument("--pairs", nargs="+", type=pair, required=True, metavar="METHOD:OTHER")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

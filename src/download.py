@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import left_out
 from nopairs.data.photos import write_sources
 from nopairs.data.sources import collect
@@ -32,4 +32,4 @@ if __name__ == "__main__":
         "--lock", type=Path, required=True, help="file with hashes that were trusted on first use"
     )
     parser.add_argument("--out", type=Path, required=True, help="sources.csv")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

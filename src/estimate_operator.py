@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
 from nopairs.files import write_json
 from nopairs.priors.estimated import estimate
 from nopairs.training.pairs import load_pairs
@@ -23,4 +23,4 @@ if __name__ == "__main__":
     parser.add_argument("--pairs", type=Path, required=True, help="folder with clean.npy and degraded.npy")
     parser.add_argument("--size", type=int, required=True, help="of the kernel, pixels a side")
     parser.add_argument("--out", type=Path, required=True, help="JSON: the operator's kind and options")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data import weights
 from nopairs.data.store import Store
 from nopairs.files import sha256, write_json
@@ -34,4 +34,4 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(errors.run(main, make_parser()))
+    sys.exit(command.run(main, make_parser()))

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import read_rgb
+from nopairs.errors import NopairsError
 from nopairs.metrics.niqe import fit_largest
 
 MOST_TILES = 2000  # far more than the 36 x 36 covariance needs
@@ -18,9 +19,7 @@ def main(args: argparse.Namespace) -> None:
     index = pd.read_csv(args.dataset_dir / "index.csv", dtype=str, keep_default_na=False)
     clean = index[index.role == "clean"]
     if clean.empty:
-        raise errors.NopairsError(
-            f"{args.dataset_dir}: the index has no clean images; NIQE is fitted on them"
-        )
+        raise NopairsError(f"{args.dataset_dir}: the index has no clean images; NIQE is fitted on them")
     clean = clean.iloc[np.unique(np.linspace(0, len(clean) - 1, MOST_TILES).astype(int))]
     photos = [
         [read_rgb(args.dataset_dir / path) for path in tiles] for _, tiles in clean.groupby("photo").path
@@ -36,4 +35,4 @@ if __name__ == "__main__":
         "--dataset-dir", type=Path, required=True, help="the dataset's folder, with index.csv"
     )
     parser.add_argument("--out", type=Path, required=True, help="the model, JSON")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

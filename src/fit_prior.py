@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import yaml
 
-from nopairs import errors, registry
+from nopairs import command, registry
 from nopairs.data.images import read_rgb
 from nopairs.data.tiles import read_tiles
 from nopairs.files import write_csv
@@ -64,4 +64,4 @@ if __name__ == "__main__":
         "--observations", type=Path, help="folder that observe.py wrote, for what learns from them"
     )
     add_training_arguments(parser)
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 
-from nopairs import errors, registry
+from nopairs import command, registry
 from nopairs.files import atomic_file, read_json, write_csv
 from nopairs.models import DESCRIPTION, load_weights, make, save_model, training_roles
 from nopairs.training.data import Images, PairedData, dataset_data, hold_out, validation_psnr
@@ -110,4 +110,4 @@ if __name__ == "__main__":
         "--stand-in", type=Path, help="pairs of another degradation, for a dataset without `val`"
     )
     add_training_arguments(parser)
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

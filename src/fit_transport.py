@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import yaml
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import read_rgb
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
@@ -121,4 +121,4 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--out", type=Path, required=True, help="folder of the transport")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
+from nopairs.errors import NopairsError
 from nopairs.files import read_json
 from nopairs.reporting.aggregate import build_table, read_measured, read_published
 from nopairs.reporting.reading import named_path
@@ -13,7 +14,7 @@ from nopairs.reporting.tables import write_table
 
 def main(args: argparse.Namespace) -> None:
     if (args.published is None) != (args.reference is None):
-        raise errors.NopairsError("--published and --reference belong together; give both or neither")
+        raise NopairsError("--published and --reference belong together; give both or neither")
     published = read_published(args.published, args.reference) if args.published else None
     measured = {method: read_measured(args.metrics_dir, method, args.seeds) for method in args.methods}
     told = {method: read_json(path)["remark"] for method, path in args.told}
@@ -57,4 +58,4 @@ if __name__ == "__main__":
         help="the model.json that tells how many parameters a method's model has",
     )
     parser.add_argument("--out-dir", type=Path, required=True, help="gets <table>.csv, .md, .tex and .html")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
 from nopairs.files import atomic_file
 from nopairs.metrics.evaluate import measure
 from nopairs.metrics.names import METRICS, USUAL
@@ -57,4 +57,4 @@ if __name__ == "__main__":
         "--border", type=int, default=0, help="pixels at each edge that are not measured (default: 0)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of random patches and resampling (default: 0)")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from nopairs import errors
+from nopairs import command
 from nopairs.files import write_csv
 from nopairs.models import make_options
 from nopairs.training.options import TrainingOptions
@@ -42,4 +42,4 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, required=True, help="CSV: a row a map")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import yaml
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
@@ -74,4 +74,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", type=Path, required=True, help="CSV: a row an alpha, and one of the clean images"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

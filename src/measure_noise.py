@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import read_rgb, write_png
+from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, read_json, write_json
 from nopairs.metrics.noise import noise_statistics, pick_patches
 
@@ -19,7 +20,7 @@ from nopairs.metrics.noise import noise_statistics, pick_patches
 def main(args: argparse.Namespace) -> None:
     names = sorted(path.name for path in args.clean.glob("*.png"))
     if not names:
-        raise errors.NopairsError(f"{args.clean}: no PNG in it; name the folder of clean images")
+        raise NopairsError(f"{args.clean}: no PNG in it; name the folder of clean images")
     if args.limit:
         names = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, args.limit).round().astype(int))]
     clean = [read_rgb(args.clean / name) for name in names]
@@ -68,4 +69,4 @@ if __name__ == "__main__":
     )
     parser.add_argument("--limit", type=int, help="use at most this many pairs, evenly spread over the names")
     parser.add_argument("--patch-seed", type=int, default=0, help="of the choice of patches (default: 0)")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 import yaml
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder
@@ -51,4 +51,4 @@ if __name__ == "__main__":
     parser.add_argument("--operator", required=True, help="kind and options, as YAML or JSON")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
     parser.add_argument("--out", type=Path, required=True, help="folder of the observations")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

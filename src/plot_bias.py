@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
 from nopairs.reporting import style
 from nopairs.reporting.bias import bias_figure, bias_table
 from nopairs.reporting.tables import write_table
@@ -24,4 +24,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--figure", type=Path, required=True, metavar="PNG", help="a PDF is written beside it"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import read_rgb
 from nopairs.files import atomic_folder
 from nopairs.reporting import style
@@ -69,4 +69,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", required=True, type=Path, metavar="FOLDER", help="gets IMAGE.png and IMAGE.pdf"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

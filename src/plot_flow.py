@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nopairs import errors
+from nopairs import command
 from nopairs.reporting import flow, style
 
 
@@ -32,4 +32,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", required=True, type=Path, metavar="PNG", help="figure; a PDF is written beside it"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

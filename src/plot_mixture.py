@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from nopairs import errors
+from nopairs import command
 from nopairs.reporting import style
 from nopairs.transport.mixture import ESTIMATES, Estimates, estimate
 
@@ -52,4 +52,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", required=True, type=Path, metavar="PNG", help="figure; a PDF is written beside it"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

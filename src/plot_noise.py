@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
 from nopairs.reporting import noise, style
 from nopairs.reporting.reading import named_path
 
@@ -33,4 +33,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--statistics", required=True, type=Path, metavar="PNG", help="figure of the statistics, PDF beside"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
 from nopairs.reporting import style, transport
 from nopairs.reporting.reading import named_path
 
@@ -30,4 +30,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", required=True, type=Path, metavar="PNG", help="figure; a PDF is written beside it"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

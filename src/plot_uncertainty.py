@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, write_csv
@@ -76,4 +76,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", type=Path, required=True, help="folder: a PNG and PDF of each image, and coverage.csv"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from nopairs import errors
+from nopairs import command
 from nopairs.cli import positive_int
 from nopairs.data.camera import Camera
 from nopairs.data.degrading import Degrading
@@ -30,4 +30,4 @@ if __name__ == "__main__":
     parser.add_argument("--sources", type=Path, required=True, help="sources.csv")
     parser.add_argument("--out", type=Path, required=True, help="the dataset's folder")
     parser.add_argument("--jobs", type=positive_int, default=1, help="processes (default: 1)")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import yaml
 
-from nopairs import errors, registry
+from nopairs import command, registry
 from nopairs.data.images import write_png
 from nopairs.data.tiles import to_uint8
 from nopairs.errors import NopairsError
@@ -66,4 +66,4 @@ if __name__ == "__main__":
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--out", type=Path, required=True, help="folder for the reconstructed PNGs")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -7,7 +7,7 @@ import datetime
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_file
 from nopairs.reporting import graph, provenance, report
@@ -84,4 +84,4 @@ if __name__ == "__main__":
         "--rulegraph", required=True, type=Path, metavar="DOT", help="from `snakemake --rulegraph`"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="HTML", help="the report")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

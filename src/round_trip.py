@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
@@ -40,4 +40,4 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--facts", type=Path, required=True, help="JSON: what tables say of these images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PNGs")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

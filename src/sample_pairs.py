@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import yaml
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.channels import Channels
 from nopairs.data.tiles import read_tiles
 from nopairs.degradation.sampling import Collects, PairMaker, SamplingOptions, read_sources, sample_pairs
@@ -120,4 +120,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for strength.json, clean.npy and degraded.npy"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nopairs import errors
+from nopairs import command
 from nopairs.reporting.submission import read_blocks, write_csv, write_mat
 
 
@@ -31,4 +31,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for SubmitSrgb.mat and SubmitSrgb.csv"
     )
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

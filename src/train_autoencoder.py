@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
 from nopairs.training.data import autoencoder_data
 from nopairs.training.run import add_training_arguments, train_and_save
 
@@ -17,4 +17,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
     add_training_arguments(parser)
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

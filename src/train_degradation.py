@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from nopairs import errors
+from nopairs import command
 from nopairs.models import training_roles
 from nopairs.training.data import dataset_data
 from nopairs.training.run import add_training_arguments, train_and_save
@@ -23,4 +23,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
     add_training_arguments(parser)
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
@@ -59,4 +59,4 @@ if __name__ == "__main__":
         "--facts", type=Path, required=True, help="JSON: the alpha that was used, and a remark"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the moved PNGs")
-    sys.exit(errors.run(main, parser))
+    sys.exit(command.run(main, parser))

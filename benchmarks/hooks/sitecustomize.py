@@ -9,14 +9,14 @@ import os
 import time
 from pathlib import Path
 
-from nopairs import errors
+from nopairs import command
 
 started = time.time()
-run = errors.run
+run = command.run
 
 
 def run_and_note(main, parser, argv=None):
-    """Do what `nopairs.errors.run` does, and append a line to the file that NOPAIRS_TRACE names."""
+    """Do what `nopairs.command.run` does, and append a line to the file that NOPAIRS_TRACE names."""
 
     def noted(args):
         begun = time.time()
@@ -30,4 +30,4 @@ def run_and_note(main, parser, argv=None):
     return run(noted, parser, argv)
 
 
-errors.run = run_and_note
+command.run = run_and_note

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nopairs import __version__, errors
+from nopairs import __version__, command
 from nopairs.errors import NopairsError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool on `argv` (the process's own by default) and return its exit status."""
-    return errors.run(lambda args: args.run(args), build_parser(), argv)
+    return command.run(lambda args: args.run(args), build_parser(), argv)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nopairs import errors, files
+from nopairs import command, errors, files
 from nopairs.errors import NopairsError
 
 # Every writer that the workflow has, in a process that may write no more than a few kilobytes a file.
@@ -28,7 +28,7 @@ SCRIPT = """
 import argparse, resource, signal, sys
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from nopairs import errors, files, models
+from nopairs import command, errors, files, models
 from nopairs.data import images
 from nopairs.training import pairs
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -39,7 +39,7 @@ def main(args):
     {writer}
 parser = argparse.ArgumentParser(prog="writer")
 parser.add_argument("where", type=Path)
-sys.exit(errors.run(main, parser))
+sys.exit(command.run(main, parser))
 """
 
 
@@ -140,11 +140,11 @@ def test_a_script_is_the_only_writer_of_its_output(
     arguments = ["--out", str(tmp_path / "out")]
 
     def nested(args: argparse.Namespace) -> int:
-        return errors.run(lambda _: 0, parser(), arguments)
+        return command.run(lambda _: 0, parser(), arguments)
 
-    assert errors.run(nested, parser(), arguments) == 1
+    assert command.run(nested, parser(), arguments) == 1
     assert "another process is writing it" in capsys.readouterr().err
-    assert errors.run(lambda _: 0, parser(), arguments) == 0
+    assert command.run(lambda _: 0, parser(), arguments) == 0
     assert not list(tmp_path.iterdir())
 
 
@@ -152,7 +152,7 @@ def test_messages_are_one_line_and_found_in_logs(tmp_path: Path, capsys: pytest.
     def fail(_: argparse.Namespace) -> None:
         raise NopairsError("first\n  second")
 
-    assert errors.run(fail, argparse.ArgumentParser(prog="script"), []) == 1
+    assert command.run(fail, argparse.ArgumentParser(prog="script"), []) == 1
     log = tmp_path / "log"
     log.write_text("step 1\n" + capsys.readouterr().err + "later\n")
     assert errors.told_in(log) == "first second"
@@ -164,7 +164,7 @@ def test_interruption_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt(_: argparse.Namespace) -> None:
         raise KeyboardInterrupt
 
-    assert errors.run(interrupt, argparse.ArgumentParser(prog="script"), []) == errors.INTERRUPTED
+    assert command.run(interrupt, argparse.ArgumentParser(prog="script"), []) == command.INTERRUPTED
     assert capsys.readouterr().err == "script: interrupted\n"
 
 

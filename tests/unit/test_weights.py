@@ -10,7 +10,7 @@ import pytest
 import torch
 from http_server import serving
 
-from nopairs import errors
+from nopairs import command
 from nopairs.data import entries, store, weights
 from nopairs.data.download import Patience
 from nopairs.data.store import MIRROR_VARIABLE
@@ -64,7 +64,7 @@ def describe(folder: Path, content: bytes, address: str) -> None:
 def fetch(folder: Path) -> int:
     arguments = ["--weights", REFERENCE, "--data", str(folder / "data"), "--lock", str(folder / "data.lock")]
     parser = fetch_weights.make_parser()
-    return errors.run(fetch_weights.main, parser, [*arguments, "--out", str(folder / "weights.json")])
+    return command.run(fetch_weights.main, parser, [*arguments, "--out", str(folder / "weights.json")])
 
 
 def test_a_reference_is_fetched_verified_and_loaded(published: Path, tmp_path: Path) -> None:
