@@ -1,4 +1,5 @@
 # Photographs: found or fetched, then cut into the tiles and images that every later stage reads.
+include: "../functions/data.smk"
 
 
 # Never sent to a compute node, which may not reach the internet; the mirror is taken from NOPAIRS_MIRROR.

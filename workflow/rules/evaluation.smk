@@ -1,4 +1,5 @@
 # Measures of every restored test set, of the noise, and the tables made from them.
+include: "../functions/evaluation.smk"
 
 
 rule fit_niqe:

@@ -1,4 +1,5 @@
 # Flows looked at: crops along the way, what the auxiliary variable changes, the way back, and a table against the steps.
+include: "../functions/flow.smk"
 
 
 rule trace_flow:

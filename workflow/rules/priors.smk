@@ -1,4 +1,5 @@
 # Priors: fitted on clean images, then used with a dataset's operator to reconstruct what it has observed of the test images.
+include: "../functions/priors.smk"
 
 
 rule observe:

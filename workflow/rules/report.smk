@@ -1,4 +1,5 @@
 # Figures and the report, of the tables that `all` makes.
+include: "../functions/report.smk"
 
 
 rule plot_losses:

@@ -1,4 +1,5 @@
 # Restorers: fitted, then applied to the test images.
+include: "../functions/restoration.smk"
 
 
 # A restorer that learns is trained on the pairs of its degradation, or on the dataset itself, or takes the weights of another one; a

@@ -1,4 +1,5 @@
 # Synthetic pairs: their strength chosen on `val`, then sampled once.
+include: "../functions/synthesis.smk"
 
 
 rule sample_pairs:

@@ -1,4 +1,5 @@
 # Transports: an autoencoder, a map of its latents that a few images give, and restored images that it moves.
+include: "../functions/transport.smk"
 
 
 # One that is trained on the dataset's clean images; others are published.

@@ -1,0 +1,21 @@
+# What the rules of flows ask for: inputs, arguments, entries.
+def evaluations_of(table):
+    """How often a table's flows ask for the velocity, by method: of those that only their steps set apart."""
+    chains = {name: CHAINS[name] for name in CONFIG["tables"][table]["methods"]}
+    entries = {
+        name: RESTORERS[chain.restorer]["options"]
+        for name, chain in chains.items()
+        if name == chain.base and chain.trained(RESTORERS) in FLOWS
+    }
+    defaults = registry.find(registry.RESTORERS, "resflow").Options()
+    return {
+        name: options.get("steps", defaults.steps)
+        for name, options in entries.items()
+        if {"solver", "auxiliary", "grid_power"}.isdisjoint(options)
+    }
+
+
+def flow_of_table(wildcards):
+    table = CONFIG["tables"][wildcards.table]
+    name = CHAINS[next(iter(evaluations_of(wildcards.table)))].trained(RESTORERS)
+    return f"results/flows/{table['datasets'][0]}/{name}/seed{SEEDS[0]}"
