@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nopairs import command, errors, files
+from nopairs import files
 from nopairs.errors import NopairsError
 
 # Every writer that the workflow has, in a process that may write no more than a few kilobytes a file.
@@ -28,7 +27,7 @@ SCRIPT = """
 import argparse, resource, signal, sys
 from pathlib import Path
 import numpy as np, pandas as pd, torch
-from nopairs import command, errors, files, models
+from nopairs import command, files, models
 from nopairs.data import images
 from nopairs.training import pairs
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -127,45 +126,6 @@ def test_leftovers_of_another_machine_stay(tmp_path: Path) -> None:
     (tmp_path / ".a.elsewhere-1.tmp.png").touch()
     files.remove_leftovers(tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_script_is_the_only_writer_of_its_output(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def parser() -> argparse.ArgumentParser:
-        parser = argparse.ArgumentParser(prog="script")
-        parser.add_argument("--out", type=Path)
-        return parser
-
-    arguments = ["--out", str(tmp_path / "out")]
-
-    def nested(args: argparse.Namespace) -> int:
-        return command.run(lambda _: 0, parser(), arguments)
-
-    assert command.run(nested, parser(), arguments) == 1
-    assert "another process is writing it" in capsys.readouterr().err
-    assert command.run(lambda _: 0, parser(), arguments) == 0
-    assert not list(tmp_path.iterdir())
-
-
-def test_messages_are_one_line_and_found_in_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail(_: argparse.Namespace) -> None:
-        raise NopairsError("first\n  second")
-
-    assert command.run(fail, argparse.ArgumentParser(prog="script"), []) == 1
-    log = tmp_path / "log"
-    log.write_text("step 1\n" + capsys.readouterr().err + "later\n")
-    assert errors.told_in(log) == "first second"
-    log.write_text("step 1\n")
-    assert errors.told_in(log) is None and errors.told_in(tmp_path / "absent") is None
-
-
-def test_interruption_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt(_: argparse.Namespace) -> None:
-        raise KeyboardInterrupt
-
-    assert command.run(interrupt, argparse.ArgumentParser(prog="script"), []) == command.INTERRUPTED
-    assert capsys.readouterr().err == "script: interrupted\n"
 
 
 def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
