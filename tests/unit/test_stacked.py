@@ -8,23 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.optimize import minimize
 
 from fit_restorer import borrow
 from nopairs.data.tiles import to_tensor
 from nopairs.errors import NopairsError
 from nopairs.models import load_model, make, save_model
 from nopairs.restorers.classical import NLM, NLMOptions
-from nopairs.restorers.stacked import Stacked
+from nopairs.restorers.stacked import Moments, Stacked, bands, least_log_error
 
 SIZE = {"depth": 3, "width": 8, "batch_norm": False}
 OPTIONS = {**SIZE, "guides": [["nlm", 0.05], ["nlm", 0.2]]}
 Pair = tuple[np.ndarray, np.ndarray]
 
 
-def pair(seed: int, side: int = 24) -> Pair:
+def pair(seed: int, side: int = 24, spread: float = 15) -> Pair:
     rng = np.random.default_rng(seed)
     clean = np.repeat(np.repeat(rng.integers(60, 190, (4, 4, 3)), side // 4, 0), side // 4, 1)
-    noisy = np.clip(clean + rng.normal(0, 15, clean.shape), 0, 255).round()
+    noisy = np.clip(clean + rng.normal(0, spread, clean.shape), 0, 255).round()
     return clean.astype(np.uint8), noisy.astype(np.uint8)
 
 
@@ -34,12 +35,12 @@ def stacked() -> Stacked:
     return make("restorer", "stacked", OPTIONS).eval()
 
 
-def error(stacked: Stacked, val: list[Pair]) -> float:
+def log_error(stacked: Stacked, val: list[Pair]) -> float:
     with torch.inference_mode():
-        return sum(
-            float((stacked(to_tensor(noisy[None])) - to_tensor(clean[None])).square().sum())
-            for clean, noisy in val
-        )
+        errors = [
+            (stacked(to_tensor(noisy[None])) - to_tensor(clean[None])).square().mean() for clean, noisy in val
+        ]
+        return float(torch.stack(errors).double().log().mean())
 
 
 def test_with_no_shares_chosen_it_is_the_network(stacked: Stacked) -> None:
@@ -49,35 +50,73 @@ def test_with_no_shares_chosen_it_is_the_network(stacked: Stacked) -> None:
     torch.testing.assert_close(stacked(image), network(image))
 
 
-def test_shares_are_those_of_least_error_and_sum_to_one(stacked: Stacked) -> None:
-    val = [pair(0), pair(1)]
+def test_shares_are_those_of_highest_mean_psnr_and_sum_to_one_in_each_band(stacked: Stacked) -> None:
+    val = [pair(0), pair(1, spread=30)]
     shares = stacked.choose(val)
-    assert list(shares) == ["network", "nlm 0.05", "nlm 0.2"]
-    assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
-    assert list(shares.values()) == pytest.approx(stacked.shares.tolist())
-    best = error(stacked, val)
-    for way in ([1.0, -1.0, 0.0], [0.0, 1.0, -1.0]):  # no other weights of sum one are better
-        for step in (-0.02, 0.02):
-            stacked.shares += step * torch.tensor(way)
-            assert error(stacked, val) > best
-            stacked.shares -= step * torch.tensor(way)
-    for alone in torch.eye(3):
-        stacked.shares.copy_(alone)
-        assert error(stacked, val) > best
+    assert list(shares) == ["network", "nlm 0.05", "nlm 0.2", "degraded"]
+    assert np.sum(list(shares.values()), 0) == pytest.approx([1] * 5, abs=1e-5)
+    assert np.array(list(shares.values())) == pytest.approx(stacked.shares.numpy())
+    best, chosen = log_error(stacked, val), stacked.shares.clone()
+    for band in range(5):  # no other weights of sum one are better
+        for member in range(1, 4):
+            for step in (-0.1, 0.1):
+                stacked.shares[0, band] -= step
+                stacked.shares[member, band] += step
+                assert log_error(stacked, val) > best
+                stacked.shares.copy_(chosen)
+    for alone in torch.eye(4):
+        stacked.shares.copy_(alone[:, None].expand(4, 5))
+        assert log_error(stacked, val) > best
 
 
 def test_a_member_that_is_the_truth_has_all_of_it(stacked: Stacked) -> None:
     _, noisy = pair(0)
     truth = NLM(NLMOptions(0.2))(to_tensor(noisy[None]))[0]
     val = [((truth.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8), noisy)]
-    assert stacked.choose(val)["nlm 0.2"] == pytest.approx(1, abs=0.01)
+    assert stacked.choose(val)["nlm 0.2"] == pytest.approx([1] * 5, abs=0.05)
 
 
-def test_equal_members_share(stacked: Stacked) -> None:
+def test_equal_members_share() -> None:
     twice = make("restorer", "stacked", {**SIZE, "guides": [["nlm", 0.1], ["nlm", 0.1]]}).eval()
-    shares = twice.choose([pair(0)])
-    assert np.isfinite(list(shares.values())).all()
-    assert shares["nlm 0.1"] == pytest.approx(twice.shares[1].item())
+    twice.choose([pair(0)])
+    assert twice.shares.isfinite().all()
+    torch.testing.assert_close(twice.shares[1], twice.shares[2])
+
+
+def test_each_image_counts_by_the_logarithm_of_its_error() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = []
+    for scale in (1.0, 0.01):
+        away = torch.randn(2, 50, generator=generator, dtype=torch.float64)
+        missing = scale * torch.randn(50, generator=generator, dtype=torch.float64)
+        images.append(Moments(away @ away.T / 50, away @ missing / 50, float(missing.square().mean())))
+
+    def log_errors(shares: np.ndarray) -> float:
+        return float(np.mean([np.log(one.error(torch.from_numpy(shares))) for one in images]))
+
+    found = minimize(log_errors, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12})
+    assert least_log_error(images, steps=50).numpy() == pytest.approx(found.x, abs=1e-5)
+    plain = torch.linalg.solve(images[0].gram, images[0].right)
+    torch.testing.assert_close(least_log_error(images[:1]), plain)
+
+
+def test_bands_sum_to_the_image_and_part_it_by_width() -> None:
+    images = torch.rand(2, 3, 40, 30, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(bands(images).sum(0), images)
+    constant = bands(torch.full((1, 3, 9, 9), 0.5))  # smaller than the widest filter
+    torch.testing.assert_close(constant[-1], torch.full((1, 3, 9, 9), 0.5))
+    wave = torch.cos(torch.arange(512) * 2 * torch.pi / 512 * 20).expand(1, 3, 8, 512)  # 26 pixels long
+    powers = bands(wave).square().mean((1, 2, 3, 4))
+    assert powers.argmax() == 3 and powers[0] < 1e-3
+
+
+def test_tiles_fit_together(stacked: Stacked) -> None:
+    stacked.choose([pair(0)])
+    image = to_tensor(pair(2, side=240)[1][None])
+    with torch.inference_mode():
+        whole = stacked(image)
+        part = stacked(image[:, :, :, : 120 + stacked.margin])
+    torch.testing.assert_close(part[..., :120], whole[..., :120], atol=1e-4, rtol=0)
 
 
 def test_it_takes_a_trained_networks_weights_and_chooses_its_own_shares(tmp_path: Path) -> None:
@@ -93,7 +132,7 @@ def test_it_takes_a_trained_networks_weights_and_chooses_its_own_shares(tmp_path
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
     chosen = json.loads((tmp_path / "out/model.json").read_text())["chosen"]
-    assert list(chosen.values()) == pytest.approx(loaded.shares.tolist()) and loaded.shares[0] != 1
+    assert list(chosen.values()) == loaded.shares.tolist() and (loaded.shares[0] != 1).all()
     with pytest.raises(NopairsError, match="validation pairs"):
         borrow(lender, entry, [], tmp_path / "none")
 

@@ -71,6 +71,7 @@ def test_everything_is_made(run: Path) -> None:
         "supervised+dncnn",
         "awgn_tuned+stacked",
         "ludvae+stacked",
+        "supervised+stacked",
     ]
     psnr = table[table.metric == "psnr"].set_index("method")
     assert psnr["mean"].notna().all() and (psnr.n == 3).all()
