@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 import torch
-from scipy.ndimage import correlate1d
 
+from nopairs.data.gaussian import gaussian_taps
 from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
 from nopairs.degradation.ludvae import (
     LudVae,
     LudVaeOptions,
     correlate,
-    gaussian_blur,
-    gaussian_kernel,
     gaussian_nll,
     kl_to_standard_normal,
 )
@@ -29,26 +26,10 @@ def small(**options: object) -> LudVae:
     return LudVae(LudVaeOptions(**{**SMALL, **options}))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("size", "sigma", "effective"), [(9, 2, 1.85), (9, 3, 2.23), (9, 4, 2.38), (9, 6, 2.49)]
-)
-def test_truncated_kernel_has_the_known_effective_sigma(size: int, sigma: float, effective: float) -> None:
-    taps, offsets = gaussian_kernel(size, sigma), torch.arange(size) - size // 2
-    assert taps.sum().item() == pytest.approx(1)
-    assert math.sqrt((taps * offsets**2).sum()) == pytest.approx(effective, abs=0.005)
-
-
-def test_blur_equals_scipys_with_the_same_taps() -> None:
-    image = torch.rand(1, 3, 30, 20)
-    taps = gaussian_kernel(9, 4.0).numpy()
-    expected = correlate1d(correlate1d(image.numpy(), taps, 2, mode="mirror"), taps, 3, mode="mirror")
-    np.testing.assert_allclose(gaussian_blur(image, 9, 4.0).numpy(), expected, atol=1e-6)
-
-
 def test_correlated_noise_keeps_its_variance_and_gets_the_kernels_correlation() -> None:
     noise = correlate(torch.randn(4, 3, 256, 256, generator=torch.Generator().manual_seed(0)), 0.8)
     assert noise.var().item() == pytest.approx(1, abs=0.02)
-    taps = gaussian_kernel(2 * math.ceil(2.4) + 1, 0.8)
+    taps = gaussian_taps(2 * math.ceil(2.4) + 1, 0.8)
     expected = (taps[1:] * taps[:-1]).sum() / taps.square().sum()
     assert (noise[..., 1:] * noise[..., :-1]).mean().item() == pytest.approx(expected.item(), abs=0.02)
 

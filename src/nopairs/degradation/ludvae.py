@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nopairs.data.gaussian import gaussian_blur, gaussian_taps
 from nopairs.data.opponent import from_opponent, to_opponent
 from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
 from nopairs.degradation.covariance import BLOCK, LocalCovariance, to_blocks, without_means
@@ -119,29 +120,10 @@ class LudVaeOptions:
         return ("pairs",) if self.learn_from == "pairs" else ("clean", "degraded")
 
 
-def gaussian_kernel(size: int, sigma: float) -> torch.Tensor:
-    """Return the `size` taps of a Gaussian, renormalised to sum 1."""
-    offsets = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    taps = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    return taps / taps.sum()
-
-
-def gaussian_blur(images: torch.Tensor, size: int, sigma: float) -> torch.Tensor:
-    """Blur (batch, channels, H, W) with a truncated, renormalised Gaussian; borders are reflected."""
-    channels, half = images.shape[1], size // 2
-    taps = gaussian_kernel(size, sigma).to(images.device)
-    with torch.autocast(
-        images.device.type, enabled=False
-    ):  # a blurred copy in bfloat16 would be off by more than its noise
-        images = F.pad(images.float(), (half, half, half, half), mode="reflect")
-        images = F.conv2d(images, taps.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
-        return F.conv2d(images, taps.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
-
-
 def correlate(noise: torch.Tensor, sigma: float) -> torch.Tensor:
     """Correlate white noise (batch, channels, H, W) by a Gaussian of `sigma` pixels, keeping its variance."""
     size = 2 * math.ceil(3 * sigma) + 1
-    return gaussian_blur(noise, size, sigma) / gaussian_kernel(size, sigma).square().sum()
+    return gaussian_blur(noise, size, sigma) / gaussian_taps(size, sigma).square().sum()
 
 
 def kl_to_standard_normal(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 import yaml
 
 from nopairs import registry
+from nopairs.data.gaussian import gaussian_taps
 from nopairs.errors import NopairsError
 from nopairs.files import read_json
 from nopairs.models import make_options
@@ -277,13 +278,6 @@ def gaussian_kernel(size: int, sigma: float) -> torch.Tensor:
     """Return a Gaussian kernel (size, size) of sum 1."""
     taps = gaussian_taps(size, sigma)
     return torch.outer(taps, taps)
-
-
-def gaussian_taps(size: int, sigma: float) -> torch.Tensor:
-    """Return a Gaussian sampled at `size` points around its centre, of sum 1."""
-    places = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    taps = torch.exp(-(places**2) / (2 * sigma**2))
-    return (taps / taps.sum()).float()
 
 
 def check_noise(noise: Any) -> None:

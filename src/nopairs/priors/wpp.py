@@ -15,10 +15,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from nopairs.data.gaussian import gaussian_taps
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
 from nopairs.priors.base import Log, Prior
-from nopairs.priors.operators import Operator, gaussian_taps
+from nopairs.priors.operators import Operator
 from nopairs.priors.variational import DescentOptions, minimise
 
 # Distances held in memory at a time: 16 MB of them.
