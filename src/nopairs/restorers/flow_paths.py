@@ -98,7 +98,7 @@ def weighted_times(uniform: torch.Tensor) -> torch.Tensor:
 
 
 def grid(steps: int, power: float = 1.0) -> torch.Tensor:
-    """Return steps + 1 times from 1 to 0, float64: (1 - k / steps) ^ power. Above 1 the steps shorten towards 0.
+    """Return steps + 1 times from 1 to 0, float64: (1 - k / steps) ^ power. Above 1 the steps shorten towards 0, below 1 they lengthen.
 
     Raises:
         NopairsError: fewer steps than one, or a power that is not positive.

@@ -50,7 +50,7 @@ class ResFlowOptions(NetworkOptions):
         the restoration by y_1 = 0 in one step misses, so that the variable tells which of the possible clean images is meant.
     steps: of a restoration; their velocities are asked at t = 1 first.
     solver: `euler`, or of second order `midpoint` or `heun`.
-    grid_power: above 1 the steps shorten towards t = 0.
+    grid_power: above 1 the steps shorten towards t = 0, below 1 they lengthen.
     auxiliary: `sampled`, one draw; `mean`, zero; `averaged`, the mean of the images of `samples` draws.
     seed: of the draws.
     precision: of the network in restorations: auto takes bfloat16 where the hardware computes in it.
