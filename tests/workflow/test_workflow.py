@@ -288,6 +288,12 @@ def test_weights_of_the_catalogue_are_fetched_before_they_are_used(tmp_path: Pat
     assert counts["fetch_weights"] == 1 and counts["fit_restorer"] == 3
 
 
+def test_a_table_against_the_steps_is_drawn_with_the_flow_that_they_share(tmp_path: Path) -> None:
+    drawn = "results/figures/tables/resflow_steps_steps.png"
+    counts = planned(tmp_path, drawn, configs=(ROOT / "workflow/configs/resflow_small.yaml",))
+    assert counts["trace_flow"] == counts["plot_steps"] == 1
+
+
 def test_fetching_never_leaves_the_login_node() -> None:
     rules = (ROOT / "workflow/rules/data.smk").read_text().split("\nrule ")[1:]
     fetching = [rule for rule in rules if rule.startswith(("download:", "fetch_weights:"))]

@@ -3,16 +3,20 @@ def evaluations_of(table):
     """How often a table's flows ask for the velocity, by method: of those that only their steps set apart."""
     chains = {name: CHAINS[name] for name in CONFIG["tables"][table]["methods"]}
     entries = {
-        name: RESTORERS[chain.restorer]["options"]
+        name: RESTORERS[chain.restorer]
         for name, chain in chains.items()
         if name == chain.base and chain.trained(RESTORERS) in FLOWS
     }
     defaults = registry.find(registry.RESTORERS, "resflow").Options()
     return {
-        name: options.get("steps", defaults.steps)
-        for name, options in entries.items()
-        if {"solver", "auxiliary", "grid_power"}.isdisjoint(options)
+        name: entry["options"].get("steps", defaults.steps)
+        for name, entry in entries.items()
+        if without_steps(entry) == without_steps(RESTORERS[entry["model"]])
     }
+
+
+def without_steps(entry):
+    return {key: value for key, value in entry["options"].items() if key != "steps"}
 
 
 def flow_of_table(wildcards):
