@@ -35,6 +35,9 @@ VELOCITIES = ("exact", "learned")
 COUPLINGS = ("independent", "residual")
 # Side of the squares over which what is missing is brought to unit variance.
 _LOCAL = 9
+# Share of the images whose auxiliary variable is zero where it is coupled, so that restorations by zero stay the mean: what they miss
+# would otherwise grow with what the variable tells, until it told all.
+UNTOLD = 0.25
 # What a tile's context is limited to. The flow's dependence on far pixels is faint, and the exact radius grows with the evaluations.
 MOST_MARGIN = 192
 
@@ -132,7 +135,8 @@ class ResFlow(nn.Module):
         t = times.view(-1, 1, 1, 1)
         clean, degraded, noise = 2 * clean - 1, 2 * degraded - 1, parallel.randn_like(clean)
         if self.options.coupling == "residual":
-            noise = correlated(self._missing(clean, degraded), noise, self.options.share)
+            told = parallel.rand(len(clean), clean.device).view_as(t) >= UNTOLD
+            noise = told * correlated(self._missing(clean, degraded), noise, self.options.share)
         x, y = straight(clean, degraded, t), auxiliary(noise, t, self.schedule)
         velocity = self.network(x.value, y.value, times).float()
         error = (velocity - self._target(x, y)).square().mean((1, 2, 3))
