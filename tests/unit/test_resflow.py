@@ -134,8 +134,8 @@ def two_valued(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     return clean, clean + 0.6 * torch.randn(8, 3, 8, 8, generator=generator)
 
 
-def one_step_of_two_valued_images(coupling: str) -> tuple[float, float, float]:
-    """Return the error of one step, its spread, and how far two draws of the auxiliary variable are apart."""
+def one_step_of_two_valued_images(coupling: str) -> tuple[float, float, float, float]:
+    """Return the errors of one step by zero and by a draw of the auxiliary variable, that one's spread, and how far two draws are apart."""
     model = small(
         noisy=False, auxiliary_velocity="exact", times="drawn", coupling=coupling, multipliers=(1,)
     ).train()
@@ -148,22 +148,21 @@ def one_step_of_two_valued_images(coupling: str) -> tuple[float, float, float]:
         loss.backward()
         optimiser.step()
     clean, degraded = two_valued(generator)
+    draws = [None, *torch.randn(2, 8, 3, 8, 8, generator=generator)]
     with torch.inference_mode():
-        one, other = (
-            model.follow(degraded, torch.randn(8, 3, 8, 8, generator=generator), grid(1))[-1]
-            for _ in range(2)
-        )
-    return float(F.mse_loss(one, clean)), float(one.std()), float((one - other).std())
+        mean, one, other = (model.follow(degraded, draw, grid(1))[-1] for draw in draws)
+    errors = float(F.mse_loss(mean, clean)), float(F.mse_loss(one, clean))
+    return *errors, float(one.std()), float((one - other).std())
 
 
 def test_the_auxiliary_variable_has_a_meaning_only_where_it_is_coupled() -> None:
     """Independent of the pair it changes nothing, and one step gives the mean. Coupled, it chooses among the possible images: they
-    spread as the clean ones do (0.2), and their error is that of a draw from the posterior, twice the least."""
-    error, spread, apart = one_step_of_two_valued_images("independent")
+    spread as the clean ones do (0.2), and their error is that of a draw from the posterior, twice the least; by zero it is the least."""
+    least, error, spread, apart = one_step_of_two_valued_images("independent")
     assert apart < 0.03 and spread < 0.17
-    drawn, drawn_spread, drawn_apart = one_step_of_two_valued_images("residual")
+    by_zero, drawn, drawn_spread, drawn_apart = one_step_of_two_valued_images("residual")
     assert drawn_apart > 0.15 and 0.17 < drawn_spread < 0.23
-    assert 1.4 < drawn / error < 2.3
+    assert 1.4 < drawn / error < 2.3 and 0.9 < by_zero / least < 1.2
 
 
 def test_the_coupled_variable_has_unit_variance_and_the_share_s_correlation() -> None:

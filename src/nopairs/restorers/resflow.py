@@ -37,7 +37,7 @@ COUPLINGS = ("independent", "residual")
 _LOCAL = 9
 # Share of the images whose auxiliary variable is zero where it is coupled, so that restorations by zero stay the mean: what they miss
 # would otherwise grow with what the variable tells, until it told all.
-UNTOLD = 0.25
+UNTOLD = 0.5
 # What a tile's context is limited to. The flow's dependence on far pixels is faint, and the exact radius grows with the evaluations.
 MOST_MARGIN = 192
 
