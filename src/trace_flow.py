@@ -15,6 +15,7 @@ from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, write_json
 from nopairs.models import load_restorer
 from nopairs.reporting.comparison import zoom_box
+from nopairs.reporting.flow import WAYS
 from nopairs.reporting.reading import choose_images
 from nopairs.restorers.flow_paths import grid
 from nopairs.restorers.resflow import ResFlow, normal_field, round_trip_error
@@ -53,9 +54,9 @@ def crop(dataset: Path, side: str, name: str) -> np.ndarray:
 
 
 def write_trajectories(folder: Path, model: ResFlow, image: torch.Tensor) -> None:
-    """Write the states of few and of many steps at the times of the few: <steps>_<percent of t>.png."""
+    """Write the states of few and of many steps at the times of the few: <steps>_<percent of t, three digits>.png."""
     noise = field(model, image, 0)
-    for steps in (4, 16):
+    for steps in WAYS:
         times = grid(steps, model.options.grid_power)
         for t, state in list(zip(times.tolist(), model.follow(image, noise, times), strict=True))[
             :: steps // 4
@@ -75,7 +76,7 @@ def write_draws(folder: Path, model: ResFlow, images: torch.Tensor) -> float:
 
 
 def judge(model: ResFlow, images: torch.Tensor, steps: int) -> dict[str, float]:
-    """Return how far from the start the way there and back ends (of 255), and the seconds of one restoration of a crop."""
+    """Return how far from the start the way there and back ends in equal steps (of 255), and the seconds of one restoration of a crop."""
     noise, times = field(model, images, 0), grid(steps, model.options.grid_power)
     taken = []
     for _ in range(TIMED):

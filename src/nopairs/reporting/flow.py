@@ -18,7 +18,7 @@ from nopairs.metrics.quality import psnr
 from nopairs.reporting import style
 from nopairs.reporting.comparison import zoom_box
 
-TIMES = (100, 75, 50, 25, 0)  # percent
+WAYS = (4, 16)  # steps of the trajectories that are drawn
 _BOX = 32
 
 
@@ -34,13 +34,16 @@ def read_flow(folder: Path) -> dict[str, Any]:
 def trajectories(folder: Path, method: str) -> Figure:
     """One image from t = 1 to t = 0, in few steps and in many, with its distance from the truth."""
     clean = read_rgb(folder / "clean.png")
+    ways = {steps: sorted(folder.glob(f"{steps:02d}_*.png"), reverse=True) for steps in WAYS}
+    if not all(ways.values()):
+        raise NopairsError(f"{folder}: no images along the way in it; trace the flow again")
     figure = Figure(figsize=(12, 4.9))
-    panels = figure.subplots(2, len(TIMES) + 1)
-    for row, steps in zip(panels, (4, 16), strict=True):
-        for axes, percent in zip(row, TIMES, strict=False):
-            shown = read_rgb(folder / f"{steps:02d}_{percent:03d}.png")
+    panels = figure.subplots(2, max(map(len, ways.values())) + 1)
+    for row, (steps, paths) in zip(panels, ways.items(), strict=True):
+        for axes, path in zip(row, paths, strict=False):
+            shown = read_rgb(path)
             axes.imshow(shown)
-            axes.set_title(f"t = {percent / 100:g}, {psnr(clean, shown):.2f} dB", fontsize=9)
+            axes.set_title(f"t = {int(path.stem[-3:]) / 100:g}, {psnr(clean, shown):.2f} dB", fontsize=9)
         row[0].set_ylabel(f"{steps} steps")
         row[-1].imshow(clean)
         row[-1].set_title("clean", fontsize=9)
