@@ -108,6 +108,9 @@ def test_another_restorer_is_no_flow(tmp_path: Path, traced: Path) -> None:
 
 
 def test_what_was_not_traced_is_named(tmp_path: Path) -> None:
+    write_png(tmp_path / "clean.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(NopairsError, match="no images along the way"):
+        flow.trajectories(tmp_path, "awgn+resflow")
     (tmp_path / "flow.json").write_text("{}")
     with pytest.raises(NopairsError, match="trace the flow again"):
         flow.read_flow(tmp_path)

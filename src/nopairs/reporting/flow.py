@@ -38,7 +38,7 @@ def trajectories(folder: Path, method: str) -> Figure:
     if not all(ways.values()):
         raise NopairsError(f"{folder}: no images along the way in it; trace the flow again")
     figure = Figure(figsize=(12, 4.9))
-    panels = figure.subplots(2, max(map(len, ways.values())) + 1)
+    panels = figure.subplots(len(ways), max(map(len, ways.values())) + 1)
     for row, (steps, paths) in zip(panels, ways.items(), strict=True):
         for axes, path in zip(row, paths, strict=False):
             shown = read_rgb(path)
