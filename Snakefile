@@ -48,7 +48,7 @@ onsuccess:
             )
 
 
-# One short target a table, and a curve: `snakemake table_denoising`.
+# One short target a table, and a curve: `snakemake --cores all table_denoising`.
 for name in CONFIG["tables"]:
 
     rule:

@@ -38,18 +38,16 @@ def degrade(clean: list[np.ndarray], args: argparse.Namespace) -> list[np.ndarra
     # Imported here: with torch it takes seconds, which measuring a folder need not spend.
     import torch
 
-    from nopairs.degradation.sampling import SamplingOptions, sample_pairs
-    from nopairs.models import load_model, make, make_options
+    from nopairs.degradation.sampling import SamplingOptions, ready_to_sample, sample_pairs
+    from nopairs.models import make_options
 
     torch.set_num_threads(args.threads)
     entry = yaml.safe_load(args.entry)
     options = make_options(SamplingOptions, "sampling", {**entry.get("sampling", {}), "copies": 1})
-    model = (
-        load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
-    )
+    model, channels = ready_to_sample(entry, args.model, args.dataset, args.seed)
     strength = read_json(args.strength)["strength"]
     return [
-        sample_pairs(model, {"clean": image[None]}, options, strength, seed)[1][0]
+        sample_pairs(model, {"clean": image[None]}, options, strength, seed, channels=channels)[1][0]
         for seed, image in enumerate(clean, start=1000 * args.seed)
     ]
 
@@ -59,7 +57,10 @@ if __name__ == "__main__":
     parser.add_argument("--clean", type=Path, required=True, help="folder of clean PNGs")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--degraded", type=Path, help="folder of degraded PNGs of equal names")
-    source.add_argument("--entry", help="a degradation's config entry, as YAML or JSON; with --strength")
+    source.add_argument(
+        "--entry", help="a degradation's config entry, as YAML or JSON; with --strength and --dataset"
+    )
+    parser.add_argument("--dataset", type=Path, help="the dataset's folder; with --entry")
     parser.add_argument("--model", type=Path, help="folder of the trained degradation model, if it has one")
     parser.add_argument("--strength", type=Path, help="strength.json")
     parser.add_argument("--seed", type=int, default=0, help="of the sampled noise (default: 0)")

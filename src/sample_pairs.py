@@ -19,63 +19,70 @@ import yaml
 
 from nopairs import command
 from nopairs.data.channels import Channels
-from nopairs.data.tiles import read_tiles
-from nopairs.degradation.sampling import Collects, PairMaker, SamplingOptions, read_sources, sample_pairs
+from nopairs.degradation.sampling import (
+    PairMaker,
+    SamplingOptions,
+    read_sources,
+    ready_to_sample,
+    sample_pairs,
+)
 from nopairs.files import write_json
-from nopairs.models import load_model, make, make_options
+from nopairs.models import make, make_options
 from nopairs.training.data import Images, PairedData, hold_out
 from nopairs.training.hardware import pick_device
 from nopairs.training.loop import Trainer
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import load_pairs, read_validation, save_pairs
 
+REAL_PAIRS = "pairs"
+
 
 def main(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     entry = yaml.safe_load(args.entry)
     options = make_options(SamplingOptions, "sampling", entry.get("sampling", {}))
-    model = (
-        load_model(args.model) if args.model else make("degradation", entry["kind"], entry.get("options", {}))
-    ).to(pick_device(args.device), memory_format=torch.channels_last)
-    if isinstance(model, Collects):
-        model.collect(read_tiles(args.dataset / "degraded")[0], args.seed)
+    model, channels = ready_to_sample(entry, args.model, args.dataset, args.seed)
+    model.to(pick_device(args.device), memory_format=torch.channels_last)
     sources = read_sources(args.dataset, entry["kind"], options.mode)
-    scores = score_candidates(model, sources, options, args) if options.candidates else {}
+    scores = score_candidates(model, channels, sources, options, args) if options.candidates else {}
     chosen = max(scores, key=lambda strength: scores[strength], default=options.strength)
     val_psnr = {str(list(strength)): score for strength, score in scores.items()}
     write_json(args.out / "strength.json", {"strength": list(chosen), "val_psnr": val_psnr})
-    channels = learned_channels(args)
     save_pairs(args.out, *sample_pairs(model, sources, options, chosen, args.seed, channels=channels))
 
 
-def learned_channels(args: argparse.Namespace) -> Channels | None:
-    """The statistics that a trained model has seen degraded images with, where the dataset normalises them."""
-    return Channels.read(args.dataset) if args.model else None
-
-
 def score_candidates(
-    model: PairMaker, sources: dict[str, np.ndarray], options: SamplingOptions, args: argparse.Namespace
+    model: PairMaker,
+    channels: Channels | None,
+    sources: dict[str, np.ndarray],
+    options: SamplingOptions,
+    args: argparse.Namespace,
 ) -> dict[tuple[float, float], float]:
     """Return each candidate's validation PSNR (dB); nothing where there are no pairs to validate on."""
     selection = yaml.safe_load(args.selection)
     val, held_tiles = read_validation(args.dataset), 0
     if args.stand_in and not val:
-        val, held_tiles = hold_out_tiles(args.stand_in, args.dataset)
+        val, held_tiles = hold_out_tiles(args.stand_in, args.dataset / args.stand_in_part)
     trained_on = {side: tiles[held_tiles:] for side, tiles in sources.items()}
     scores = {}
     for strength in options.candidates if val else ():
         short = dataclasses.replace(options, strength=strength, copies=selection["copies"])
-        pairs = sample_pairs(model, trained_on, short, strength, args.seed, channels=learned_channels(args))
+        pairs = sample_pairs(model, trained_on, short, strength, args.seed, channels=channels)
         scores[strength] = score(pairs, selection, val, pick_device(args.device), args.seed)
         print(f"strength {list(strength)}: {scores[strength]:.2f} dB on val", flush=True)
     return scores
 
 
-def hold_out_tiles(pairs: Path, dataset: Path) -> tuple[Images, int]:
-    """Return held-out pairs of a folder, and of how many clean tiles of the dataset (the first ones) they were made."""
+def hold_out_tiles(pairs: Path, tiles: Path) -> tuple[Images, int]:
+    """Return held-out pairs of a folder, and of how many of the dataset's `tiles` (the first ones) they were made.
+
+    Real pairs were made of no tile that others train on.
+    """
     clean, degraded = load_pairs(pairs)
     held = hold_out(clean, degraded)
-    copies = len(clean) // len(list((dataset / "clean").rglob("*.png")))
+    if tiles.parent.name == REAL_PAIRS:
+        return held, 0
+    copies = len(clean) // len(list(tiles.rglob("*.png")))
     return held, -(-len(held) // copies)
 
 
@@ -113,6 +120,11 @@ if __name__ == "__main__":
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
     parser.add_argument(
         "--stand-in", type=Path, help="pairs of another degradation, for a dataset without `val`"
+    )
+    parser.add_argument(
+        "--stand-in-part",
+        default="clean",
+        help="the part of the dataset that those pairs are of (default: clean)",
     )
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

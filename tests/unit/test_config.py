@@ -121,6 +121,7 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ),
         ({"degradations": {"x": {"base": "ludva"}}}, "did you mean 'ludvae'"),
         ({"selection": {"stand_in": "ludva"}}, "did you mean 'ludvae'"),
+        ({"tables": {"denoising": {"rivals": ["bm3dd"]}}}, "did you mean 'bm3d'"),
         ({"selection": {"stand_in": "awgn_tuned"}}, "needs a `strength` of its own"),
         (
             {"priors": {"patchnr": {"options": {"widht": 3}}}},

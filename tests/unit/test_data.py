@@ -129,6 +129,22 @@ def test_crops_are_the_same_part_of_both_sides_in_all_eight_symmetries() -> None
     assert symmetries == set(range(8))
 
 
+def test_aligned_crops_keep_the_blocks_of_jpeg_in_one_place() -> None:
+    places = np.arange(44) // 4
+    blocks = (7 * places[:, None] + 11 * places).astype(
+        np.uint8
+    )  # 4 x 4 pixels of one value; neighbours differ
+    tiles = np.repeat(blocks[None, ..., None], 3, 3)
+
+    def block_by_block(align: int) -> np.ndarray:
+        (crops,), _ = random_crops([tiles], 50, 16, np.random.default_rng(0), align)
+        return to_uint8(crops)[..., 0].reshape(50, 4, 4, 4, 4).transpose(0, 1, 3, 2, 4).reshape(-1, 16)
+
+    aligned, anywhere = block_by_block(4), block_by_block(1)
+    assert np.ptp(aligned, 1).max() == 0 and np.ptp(anywhere, 1).max() > 0
+    assert len(np.unique(aligned)) > 16  # not one place only
+
+
 def _turn(image: np.ndarray, symmetry: int) -> np.ndarray:
     turned = np.rot90(image, symmetry % 4)
     return turned[::-1] if symmetry >= 4 else turned
@@ -197,4 +213,18 @@ def test_pairs_need_equal_names(tmp_path: Path) -> None:
     save(tmp_path / "val/noisy/b.png", 31)
     val = {"clean": str(tmp_path / "val/clean"), "degraded": str(tmp_path / "val/noisy")}
     with pytest.raises(NopairsError, match="val: a stands in only one of"):
+        folders(tmp_path, test_every=2, val=val)
+
+
+@pytest.mark.parametrize("role", ["clean", "val"])
+def test_two_photos_of_one_name_are_refused(role: str, tmp_path: Path) -> None:
+    for k in range(3):
+        save(tmp_path / f"clean/{k}.png", k)
+        save(tmp_path / f"noisy/{k}.png", 10 + k)
+        save(tmp_path / f"val/clean/{k}.png", 20 + k)
+        save(tmp_path / f"val/noisy/{k}.png", 30 + k)
+    folder = tmp_path / "clean" if role == "clean" else tmp_path / "val/clean"
+    save(folder / "1.jpg", 40)
+    val = {"clean": str(tmp_path / "val/clean"), "degraded": str(tmp_path / "val/noisy")}
+    with pytest.raises(NopairsError, match=rf"{role}.*1\.(jpg|png) .* are both called '1'; rename one"):
         folders(tmp_path, test_every=2, val=val)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nopairs.errors import NopairsError
-from nopairs.metrics.bootstrap import difference_interval, mean_interval
+from nopairs.metrics.bootstrap import difference_interval, image_counts, mean_interval
 
 SCENES = 24
 CROPS = 4
@@ -95,3 +95,14 @@ def test_one_scene_has_no_interval() -> None:
 def test_refuses_missing_values(values: np.ndarray) -> None:
     with pytest.raises(NopairsError):
         mean_interval(values, ["a", "b"])
+
+
+def test_sets_of_other_scenes_are_resampled_apart() -> None:
+    """With equal counts the splits of a table would move together, as if they had one split's scenes."""
+    first, again, other = (
+        image_counts(scenes, 400)
+        for scenes in (["a", "a", "b", "c"], ["a", "a", "b", "c"], ["d", "d", "e", "f"])
+    )
+    np.testing.assert_array_equal(first, again)
+    assert abs(np.corrcoef(first[:, 2], other[:, 2])[0, 1]) < 0.2
+    np.testing.assert_array_equal(first[:, 0], first[:, 1])

@@ -94,6 +94,16 @@ def test_images_of_photos_or_recipes_that_are_gone_are_deleted(
     assert len(list((out / PARTS).iterdir())) == 4
 
 
+def test_a_role_that_is_gone_leaves_no_folder(tmp_path: Path, sources: list[SourcePhoto]) -> None:
+    """Readers take a folder's presence for the role's."""
+    out = tmp_path / "out"
+    more = photo(tmp_path, "e", "more_clean", "clean", seed=6)
+    write_dataset([*sources, more], out, RECIPE)
+    assert (out / "more_clean").is_dir()
+    write_dataset(sources[:3], out, RECIPE)
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"clean", "degraded", PARTS}
+
+
 def test_a_lost_tile_is_made_again(tmp_path: Path, sources: list[SourcePhoto]) -> None:
     out = tmp_path / "out"
     write_dataset(sources, out, RECIPE)

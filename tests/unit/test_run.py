@@ -35,3 +35,20 @@ def test_other_pairs_make_another_fingerprint(tmp_path: Path, monkeypatch: pytes
         args.dataset = args.pairs = tmp_path
         run.train_and_save("restorer", args, lambda options: PairedData(*load_pairs(tmp_path), [], options))
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
+def test_what_a_training_reads_beside_its_dataset_is_in_the_fingerprint(tmp_path: Path) -> None:
+    """By content: an operator that was estimated anew, other observations and other weights to begin with have the same names."""
+    files = {name: tmp_path / name for name in ("operator.json", "observed/a.npy", "weights.pth")}
+    args = argparse.Namespace(operator=str(files["operator.json"]), observations=tmp_path / "observed")
+    entry = {"options": {"start": str(files["weights.pth"]), "width": 4}}
+    (tmp_path / "observed").mkdir()
+    for file in files.values():
+        file.write_text("first")
+    digests = {run.inputs_digest(args, entry)}
+    assert digests == {run.inputs_digest(args, entry)}
+    for file in files.values():
+        file.write_text("second")
+        digests.add(run.inputs_digest(args, entry))
+    digests.add(run.inputs_digest(argparse.Namespace(operator='{"kind": "identity"}'), entry))
+    assert len(digests) == 5

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from nopairs.data.images import write_png
 from nopairs.degradation.awgn import Awgn, AwgnOptions
 from nopairs.degradation.real_pairs import RealPairs, RealPairsOptions
 from nopairs.degradation.sampling import SamplingOptions, sample_pairs
@@ -64,3 +66,19 @@ def test_the_device_of_a_model_without_weights_is_the_cpu() -> None:
         Awgn(AwgnOptions()), {"clean": tiles(1)}, SamplingOptions(copies=1), (0.1, 0.1), 0
     )
     assert torch.from_numpy(clean).device.type == "cpu"
+
+
+def test_held_out_pairs_leave_out_the_tiles_that_they_are_of(tmp_path: Path) -> None:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+    from sample_pairs import hold_out_tiles
+
+    for part, count in (("clean", 50), ("pairs/clean", 20)):
+        (tmp_path / part).mkdir(parents=True)
+        for k in range(count):
+            write_png(tmp_path / part / f"{k}.png", tiles(1)[0])
+    save_pairs(tmp_path / "synthetic", tiles(100), tiles(100))  # two copies of each clean tile
+    save_pairs(tmp_path / "real", tiles(20), tiles(20))
+    held, left_out = hold_out_tiles(tmp_path / "synthetic", tmp_path / "clean")
+    assert left_out == -(-len(held) // 2) > 0
+    held, left_out = hold_out_tiles(tmp_path / "real", tmp_path / "pairs/clean")
+    assert len(held) > 0 and left_out == 0

@@ -180,6 +180,27 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_batch(tmp_path: Path
         run.run()
 
 
+def test_weights_that_are_not_finite_are_neither_kept_nor_returned(tmp_path: Path) -> None:
+    """A loss may be finite and its gradient not, and on a GPU most losses are not read."""
+    run = trainer(tmp_path, dataclasses.replace(OPTIONS, clip=0.0))
+    original = run.losses
+
+    def losses(progress: float, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = original(progress, **batch)
+        if run.state.step == OPTIONS.steps - 1:
+            weight = next(run.network.parameters())
+            found["loss"] = (
+                found["loss"] + (weight - weight.detach()).abs().sum().sqrt()
+            )  # 0, of infinite slope
+        return found
+
+    run.losses = losses
+    with pytest.raises(NopairsError, match=r"not finite after 12 steps; the last good state is in"):
+        run.run()
+    state = torch.load(tmp_path / "training_state.pt", weights_only=True)
+    assert state["step"] == 11 and all(value.isfinite().all() for value in state["network"].values())
+
+
 def test_a_few_batches_may_be_skipped_and_no_more(tmp_path: Path) -> None:
     options = dataclasses.replace(OPTIONS, skips=2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import scipy.io
 from PIL import Image
 from skimage import data
 
-from nopairs.data.images import read_rgb
+from nopairs.data.images import read_rgb, write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).parent / "tiny.yaml"
@@ -285,7 +286,26 @@ def test_weights_of_the_catalogue_are_fetched_before_they_are_used(tmp_path: Pat
         "tables: {denoising: {methods: [input, dncnn_ludvae_sidd, dncnn_ludvae_dnd], rivals: []}}\n"
     )
     counts = planned(tmp_path, "--", "table_denoising", configs=(TINY, change))
-    assert counts["fetch_weights"] == 1 and counts["fit_restorer"] == 3
+    assert counts["fetch_weights"] == 2 and counts["fit_restorer"] == 3
+
+
+def test_files_of_the_users_own_are_inputs_and_published_values_too(tmp_path: Path) -> None:
+    """Written again under the same name, they make what was computed from them old."""
+    own, other = tmp_path / "own.pth", tmp_path / "elsewhere"
+    own.touch()
+    write_png(other / "photo.png", np.zeros((8, 8, 3), np.uint8))
+    restorers = {
+        "mine": {"kind": "pretrained", "options": {"weights": str(own)}},
+        "theirs": {"kind": "folder", "options": {"test": str(other)}},
+    }
+    table = {"methods": ["input", "mine", "theirs"], "rivals": [], "reference": "ludvae_table2_validation"}
+    change = tmp_path / "change.yaml"
+    change.write_text(json.dumps({"restorers": restorers, "tables": {"denoising": table}}))
+    done = snakemake(tmp_path, "--dry-run", "--", "table_denoising", configs=(TINY, change))
+    jobs = {job.split(":")[0]: job for job in done.stdout.split("rule ")[1:]}
+    assert "workflow/references/published.csv" in jobs["tabulate"]
+    inputs = re.findall(r"rule fit_restorer:\n +input: (.*)", done.stdout)
+    assert sum(str(own) in line for line in inputs) == 1, done.stderr
 
 
 def test_a_table_against_the_steps_is_drawn_with_the_flow_that_they_share(tmp_path: Path) -> None:

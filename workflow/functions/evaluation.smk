@@ -87,11 +87,17 @@ def table_arguments(wildcards):
     if "reference" in table:
         words += [
             "--published",
-            f"{ROOT}/workflow/references/published.csv",
+            *published_values(wildcards),
             "--reference",
             table["reference"],
         ]
     return words
+
+
+def published_values(wildcards):
+    """The values that stand beside a table's, where it names a reference."""
+    named = "reference" in CONFIG["tables"][wildcards.table]
+    return [f"{ROOT}/workflow/references/published.csv"] if named else []
 
 
 def counted_models(wildcards):

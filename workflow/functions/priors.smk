@@ -5,8 +5,20 @@ def is_learned_prior(wildcards):
 
 def prior_code(script):
     return lambda wildcards: code(
-        script, (registry.PRIORS, PRIORS[wildcards.method]["kind"])
+        script,
+        (registry.PRIORS, PRIORS[wildcards.method]["kind"]),
+        *operators_of(wildcards),
     )
+
+
+def operators_of(wildcards):
+    """The operators that a dataset is observed by and that methods are told, by their registry and kind."""
+    dataset = DATASETS[wildcards.dataset]
+    kinds = {dataset[key]["kind"] for key in ("operator", "assumed") if key in dataset}
+    return [
+        (registry.OPERATORS, "kernel" if kind == ESTIMATED else kind)
+        for kind in sorted(kinds)
+    ]
 
 
 def operator_of(wildcards):

@@ -6,11 +6,17 @@ def training_pairs(wildcards):
     return f"results/pairs/{wildcards.dataset}/{degradation}/seed{wildcards.seed}/degraded.npy"
 
 
-def published_weights(wildcards):
-    """Where the weights of the catalogue that a restorer names are said to lie."""
+def named_weights(wildcards):
+    return weight_files(RESTORERS[chain_of(wildcards).restorer].get("options", {}))
+
+
+def restored_elsewhere(wildcards):
+    """Names, sizes and times of images that another tool has restored: nothing else says that they were made again."""
     options = RESTORERS[chain_of(wildcards).restorer].get("options", {})
-    names = {weights.find(reference)[0] for reference in weights.references(options)}
-    return [f"results/weights/{name}.json" for name in sorted(names)]
+    if RESTORERS[chain_of(wildcards).restorer]["kind"] != "folder":
+        return []
+    folders = [options[key] for key in ("test", "statistics") if options.get(key)]
+    return settings.listing(folder for folder in folders if Path(folder).is_dir())
 
 
 def restorer_code(script):

@@ -8,9 +8,16 @@ def trained_model(wildcards):
 
 
 def sampling_code(script):
-    return lambda wildcards: code(
-        script, (registry.DEGRADATIONS, DEGRADATIONS[wildcards.degradation]["kind"])
-    )
+    """The degradation's module too, and where candidates are judged that of the restorer which judges them."""
+
+    def digest(wildcards):
+        kinds = [(registry.DEGRADATIONS, DEGRADATIONS[wildcards.degradation]["kind"])]
+        if has_candidates(wildcards.degradation):
+            judge = RESTORERS[CONFIG["selection"]["restorer"]]["kind"]
+            kinds.append((registry.RESTORERS, judge))
+        return code(script, *kinds)
+
+    return digest
 
 
 def selection_argument(wildcards):
@@ -24,6 +31,14 @@ def selection_argument(wildcards):
         "entry": RESTORERS[selection["restorer"]],
     }
     return f"--selection {shlex.quote(json.dumps(training))}"
+
+
+def stand_in_with_part(wildcards, input):
+    """Where the stand-in's pairs are, and which part of the dataset they are of: what is judged by them is not trained on."""
+    if not input.stand_in:
+        return ""
+    part = settings.part_of(DEGRADATIONS[CONFIG["selection"]["stand_in"]])
+    return f"{stand_in_argument(wildcards, input)} --stand-in-part {part}"
 
 
 def model_argument(wildcards, input):

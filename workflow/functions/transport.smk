@@ -13,8 +13,7 @@ def autoencoder_files(wildcards):
         source = settings.trained_on(CONFIG, wildcards.dataset)
         return f"results/models/{source}/{name}/seed{wildcards.seed}/model.json"
     options = AUTOENCODERS[name].get("options", {})
-    entries = {weights.find(reference)[0] for reference in weights.references(options)}
-    return [f"results/weights/{entry}.json" for entry in sorted(entries)]
+    return weight_files(options)
 
 
 def autoencoder_argument(wildcards):

@@ -133,11 +133,12 @@ def any_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-# Published weights of the catalogue that methods name: entry -> references to its files.
-WEIGHTS = {}
-for entry in (*RESTORERS.values(), *AUTOENCODERS.values()):
-    for reference in weights.references(entry.get("options", {})):
-        WEIGHTS.setdefault(weights.find(reference)[0], []).append(reference)
+# Published weights of the catalogue that methods name, by <entry>/<path>. Each is fetched by itself: another method's make no model old.
+WEIGHTS = {
+    reference.removeprefix(weights.PREFIX): reference
+    for entry in (*RESTORERS.values(), *AUTOENCODERS.values())
+    for reference in weights.references(entry.get("options", {}))
+}
 
 
 wildcard_constraints:
@@ -191,6 +192,20 @@ def code(script, *kinds):
     return digest_of(script, *modules)
 
 
+def weight_files(options):
+    """The weight files that options name: the user's own, and what says where the catalogue's lie."""
+    own = [
+        options[key]
+        for key in ("weights", "start")
+        if options.get(key) and not weights.is_reference(options[key])
+    ]
+    names = [
+        reference.removeprefix(weights.PREFIX)
+        for reference in weights.references(options)
+    ]
+    return own + [f"results/weights/{name}.json" for name in names]
+
+
 def learned(table, kind):
     return getattr(registry.find(table, kind), "learned", False)
 
@@ -227,14 +242,19 @@ def pairs_group(degradation):
 
 
 def method_group(wildcards):
-    """Fitting, restoring and measuring a method; short for a classical one. What another dataset has trained comes after it."""
+    """Fitting, restoring and measuring a method; short for a classical one.
+
+    What several methods or datasets share (a training whose weights others borrow, an autoencoder) comes before it, not within it.
+    """
     chain = chain_of(wildcards)
-    if chain.transport or chain.autoencoder:
-        return "transport"
-    if source_of(wildcards) != wildcards.dataset:
+    if chain.transport:
+        return "moved"
+    if chain.autoencoder or source_of(wildcards) != wildcards.dataset:
         return "applied"
     if is_prior(wildcards):
         return "prior"
+    if borrows(wildcards):
+        return "borrowed"
     return "restorer" if is_network(wildcards) else "classical"
 
 

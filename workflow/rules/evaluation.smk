@@ -149,6 +149,7 @@ rule measure_noise:
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         "{params.python}/measure_noise.py --entry {params.entry:q} {params.model} --strength {input.strength}"
+        " --dataset results/data/{wildcards.dataset}"
         " --clean results/data/{wildcards.dataset}/test/clean --seed {wildcards.seed} --threads {threads}"
         " --out {params.folder} 2>&1 | tee {log}"
 
@@ -158,6 +159,7 @@ rule tabulate:
         table_metrics,
         lambda wildcards: told_of_transports(wildcards).values(),
         lambda wildcards: counted_models(wildcards).values(),
+        published_values,
     output:
         multiext("results/tables/{table}", ".csv", ".md", ".tex", ".html"),
     log:

@@ -24,7 +24,7 @@ rule observe:
         python=PYTHON,
         operator=operator_of,
         seed=lambda wildcards: DATASETS[wildcards.dataset]["seed"],
-        code=code("observe.py"),
+        code=lambda wildcards: code("observe.py", *operators_of(wildcards)),
     shell:
         "{params.python}/observe.py --dataset results/data/{wildcards.dataset} --operator {params.operator:q} --seed {params.seed}"
         " --out {output} 2>&1 | tee {log}"

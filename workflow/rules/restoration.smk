@@ -10,7 +10,7 @@ rule fit_restorer:
         pairs=training_pairs,
         lender=lender,
         stand_in=stand_in,
-        weights=published_weights,
+        weights=named_weights,
     output:
         multiext(
             "results/models/{dataset}/{method}/seed{seed}/",
@@ -74,6 +74,7 @@ rule restore:
     params:
         python=PYTHON,
         device=lambda wildcards: device_if(is_network(wildcards)),
+        images=restored_elsewhere,
         code=restorer_code("restore.py"),
         model=lambda wildcards, input: str(Path(input.model).parent),
     shell:

@@ -34,7 +34,7 @@ rule sample_pairs:
         entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
         model=model_argument,
         selection=selection_argument,
-        stand_in=stand_in_argument,
+        stand_in=stand_in_with_part,
         code=sampling_code("sample_pairs.py"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:

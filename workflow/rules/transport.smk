@@ -18,7 +18,7 @@ rule train_autoencoder:
     benchmark:
         "results/benchmarks/train_autoencoder/{dataset}/{autoencoder}/seed{seed}.tsv"
     group:
-        "transport"
+        "autoencoder"
     conda:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"] * PROCESSES
@@ -99,7 +99,7 @@ rule transport:
     benchmark:
         "results/benchmarks/transport/{dataset}/{moved}/seed{seed}.tsv"
     group:
-        "transport"
+        "moved"
     conda:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"]
@@ -133,7 +133,7 @@ rule round_trip:
     benchmark:
         "results/benchmarks/round_trip/{dataset}/{autoencoder}/seed{seed}.tsv"
     group:
-        "transport"
+        "applied"
     conda:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"]
@@ -168,7 +168,7 @@ rule measure_curve:
     benchmark:
         "results/benchmarks/measure_curve/{dataset}/{fitted}/seed{seed}.tsv"
     group:
-        "transport"
+        "curve"
     conda:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"]
@@ -192,7 +192,7 @@ rule measure_curve:
         " --threads {threads} --device {params.device} --crops {output.crops} --out {output.curve} 2>&1 | tee {log}"
 
 
-# Maps that are known, and how far from them OTS and regularised GANs end: `snakemake table_ots_bias`. No part of `all`.
+# Maps that are known, and how far from them OTS and regularised GANs end: `snakemake --cores all table_ots_bias`. No part of `all`.
 rule measure_bias:
     output:
         "results/bias/{problem}/seed{seed}.csv",

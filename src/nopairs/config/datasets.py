@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,11 @@ def folder_listing(dataset: dict[str, Any]) -> list[tuple[str, int, int]]:
     folders += [
         dataset[role][side] for role in PAIRED_ROLES if role in dataset for side in ("clean", "degraded")
     ]
+    return listing(folders)
+
+
+def listing(folders: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Return path, size and modification time (ns) of every image in folders; raises NopairsError where there is none."""
     images = [path for folder in folders for path in list_images(Path(folder))]
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
 

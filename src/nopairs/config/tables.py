@@ -57,6 +57,8 @@ def resolve_table(
                 f"config: {family}: {name}: dataset {dataset!r} has clean images only; a table needs degraded ones"
             )
     sources = [trained_on(config, dataset) for dataset in datasets]
+    for rival in table["rivals"]:
+        parse_method(config, rival)  # one that is misspelt; one that the table has not is left out below
     methods = [parse_method(config, method) for method in table["methods"]]
     for method in methods:
         _check_shares(config, method)

@@ -118,6 +118,7 @@ def write_dataset(sources: Sequence[SourcePhoto], folder: Path, recipe: Recipe, 
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(jobs, len(sources)), mp_context=context) as pool:
             list(pool.map(work, sources))
+    _delete_empty_folders(folder)
     if recipe.normalise_channels:
         channels.write_channels(folder)
     os.sync()  # an index says that all images are there, after a crash of the machine too
@@ -265,6 +266,13 @@ def _part(source: SourcePhoto) -> str:
 
 def _old_parts(folder: Path) -> list[str]:
     return [path.name for path in (folder / PARTS).glob("[!.]*.json")]
+
+
+def _delete_empty_folders(folder: Path) -> None:
+    """A role that is gone leaves no folder, which would say that the dataset has it."""
+    for inner in sorted(folder.rglob("*/"), reverse=True):
+        if inner.is_dir() and not any(inner.iterdir()):
+            inner.rmdir()
 
 
 def _delete_images(folder: Path, name: str, keep: set[str]) -> None:

@@ -158,17 +158,25 @@ def _match(entry: Entry, name: str, path: Path) -> tuple[ImageRule, SourcePhoto]
 
 def _check_names(entry: Entry, photos: Iterable[SourcePhoto]) -> None:
     """Raise where two images of one role and side have one name, or one of a pair is missing."""
-    named: dict[tuple[str, str], dict[str, SourcePhoto]] = {}
-    for photo in photos:
-        same = named.setdefault((photo.role, photo.side), {}).setdefault(photo.photo, photo)
-        if same is not photo:
-            raise NopairsError(f"{entry.name}: {photo.path} and {same.path} are both called {photo.photo!r}")
+    named = _by_name(entry.name, photos)
     if entry.camera:
         return
     for role in entry.paired():
         clean, degraded = (named.get((role, side), {}) for side in ("clean", "degraded"))
         if alone := sorted(clean.keys() ^ degraded.keys()):
             raise NopairsError(f"{entry.name}: {role}: {alone[0]!r} has only one of clean and degraded")
+
+
+def _by_name(where: str, photos: Iterable[SourcePhoto]) -> dict[tuple[str, str], dict[str, SourcePhoto]]:
+    """The photos of each role and side by their names; raises NopairsError where two have one name."""
+    named: dict[tuple[str, str], dict[str, SourcePhoto]] = {}
+    for photo in photos:
+        same = named.setdefault((photo.role, photo.side), {}).setdefault(photo.photo, photo)
+        if same is not photo:
+            raise NopairsError(
+                f"{where}: {photo.path} and {same.path} are both called {photo.photo!r}; rename one"
+            )
+    return named
 
 
 def _folder_photos(settings: dict[str, Any]) -> list[SourcePhoto]:
@@ -190,6 +198,7 @@ def _folder_photos(settings: dict[str, Any]) -> list[SourcePhoto]:
     for role in PAIRED_ROLES:
         if role in settings:
             photos += _paired(role, Path(settings[role]["clean"]), Path(settings[role]["degraded"]))
+    _by_name("folder", photos)
     return photos
 
 
@@ -200,16 +209,18 @@ def _photo(path: Path, role: str, side: str, root: Path) -> SourcePhoto:
 
 
 def _paired(role: str, clean: Path, degraded: Path) -> list[SourcePhoto]:
-    pairs = {
-        side: {photo.photo: photo for photo in (_photo(path, role, side, root) for path in list_images(root))}
+    photos = [
+        _photo(path, role, side, root)
         for side, root in (("clean", clean), ("degraded", degraded))
-    }
-    alone = sorted(pairs["clean"].keys() ^ pairs["degraded"].keys())
+        for path in list_images(root)
+    ]
+    named = _by_name(role, photos)
+    alone = sorted(named[role, "clean"].keys() ^ named[role, "degraded"].keys())
     if alone:
         raise NopairsError(
             f"{role}: {alone[0]} stands in only one of {clean} and {degraded}; pairs need equal file names"
         )
-    return [*pairs["clean"].values(), *pairs["degraded"].values()]
+    return photos
 
 
 def _first_photos(photos: list[SourcePhoto], most: int, seed: int) -> list[SourcePhoto]:

@@ -63,7 +63,7 @@ def _allocate(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def random_crops(
-    tiles: Sequence[np.ndarray], batch: int, crop: int, rng: np.random.Generator
+    tiles: Sequence[np.ndarray], batch: int, crop: int, rng: np.random.Generator, align: int = 1
 ) -> tuple[list[torch.Tensor], np.ndarray]:
     """Draw `batch` random crops with random flips and quarter turns, the same ones from each array of `tiles`.
 
@@ -72,6 +72,7 @@ def random_crops(
         batch: number of crops.
         crop: side of a crop in pixels of the smallest tiles.
         rng: the only source of randomness.
+        align: crops begin at multiples of so many pixels of the smallest tiles; where it divides `crop`, flips keep them there.
 
     Returns:
         Per array a float32 tensor (batch, 3, crop, crop) in [0, 1], times its factor, in channels_last memory format; and the tiles'
@@ -86,8 +87,14 @@ def random_crops(
             f"crop {crop} is larger than the training tiles ({width}x{height}); lower `crop` or raise `tile`"
         )
     index = rng.integers(count, size=(batch, 1, 1))
-    top, upside_down = rng.integers(height - crop + 1, size=(batch, 1)), rng.random((batch, 1)) < 0.5
-    left, mirrored = rng.integers(width - crop + 1, size=(batch, 1)), rng.random((batch, 1)) < 0.5
+    top, upside_down = (
+        align * rng.integers((height - crop) // align + 1, size=(batch, 1)),
+        rng.random((batch, 1)) < 0.5,
+    )
+    left, mirrored = (
+        align * rng.integers((width - crop) // align + 1, size=(batch, 1)),
+        rng.random((batch, 1)) < 0.5,
+    )
     turned = (
         rng.random((batch, 1, 1)) < 0.5
     )  # a transposition; with the two flips it makes all eight symmetries

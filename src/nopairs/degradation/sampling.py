@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from nopairs.data.channels import Channels
 from nopairs.data.tiles import REDUCED, like_degraded, read_tiles, to_tensor, to_uint8
 from nopairs.errors import NopairsError
+from nopairs.models import load_model, make
 from nopairs.training.hardware import autocast
 
 LARGE = "large"
@@ -69,6 +70,23 @@ class Collects(Protocol):
 
     def collect(self, degraded: np.ndarray, seed: int) -> None:
         """Take what is needed of the degraded tiles, uint8 (tiles, H, W, 3)."""
+
+
+def ready_to_sample(
+    entry: dict[str, Any], folder: Path | None, dataset: Path, seed: int
+) -> tuple[Any, Channels | None]:
+    """Return a degradation model that can make pairs, and the channel statistics to undo behind it.
+
+    Args:
+        entry: the degradation's kind and options.
+        folder: of the trained model; None of one that learns nothing.
+        dataset: the dataset's folder, whose degraded tiles a model that collects takes, and whose statistics a trained one has seen.
+        seed: of what is collected.
+    """
+    model = load_model(folder) if folder else make("degradation", entry["kind"], entry.get("options", {}))
+    if isinstance(model, Collects):
+        model.collect(read_tiles(dataset / "degraded")[0], seed)
+    return model, Channels.read(dataset) if folder else None
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ methods can be compared.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,10 +80,12 @@ def difference_interval(
 def image_counts(scenes: Sequence[str], draws: int, seed: int = 0) -> np.ndarray:
     """How often each image is taken when whole scenes are resampled, (draws, images).
 
-    Equal scenes and seeds give equal counts, whatever is measured: distances of two methods' sets, resampled so, are paired.
+    Equal scenes and seeds give equal counts, whatever is measured: distances of two methods' sets, resampled so, are paired. Other
+    scenes give others, so that sets of different splits are resampled apart.
     """
     names, index = np.unique(np.asarray(scenes), return_inverse=True)
-    return _resample(len(names), draws, np.random.default_rng(seed))[:, index]
+    of_names = int.from_bytes(hashlib.sha256("\n".join(map(str, names)).encode()).digest()[:8], "big")
+    return _resample(len(names), draws, np.random.default_rng([seed, of_names]))[:, index]
 
 
 def resampled_difference(

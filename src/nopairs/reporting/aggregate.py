@@ -106,7 +106,7 @@ def _sets(folders: Sequence[Path]) -> pd.DataFrame:
 
 
 def _draws(folders: Sequence[Path]) -> pd.DataFrame:
-    """The mean over datasets, whose scenes are resampled apart but for equal seeds."""
+    """The mean over datasets, whose scenes are resampled apart."""
     paths = [folder / "draws.csv" for folder in folders]
     if not all(path.is_file() for path in paths):
         return pd.DataFrame()

@@ -82,14 +82,17 @@ class UnpairedData:
             self.tiles["clean"] = np.concatenate([own, others]), names + their_names
         self.index: dict[str, np.ndarray] = {}
         self.share, self.crop = max(1, options.batch // len(roles)), options.crop
+        self.align = options.align
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Return a tensor (batch / roles, 3, crop, crop) by the name of each role; larger clean images give larger crops."""
         smallest = min(tiles.shape[1] for tiles, _ in self.tiles.values())
         batch = {}
         for role, (tiles, _) in self.tiles.items():
-            crop = self.crop * (tiles.shape[1] // smallest)
-            (batch[role],), self.index[role] = random_crops([tiles], self.share, crop, rng)
+            larger = tiles.shape[1] // smallest
+            (batch[role],), self.index[role] = random_crops(
+                [tiles], self.share, larger * self.crop, rng, larger * self.align
+            )
         if self.channels and "degraded" in batch:
             batch["degraded"] = self.channels.normalise(batch["degraded"])
         return batch
@@ -126,7 +129,7 @@ class PairedData:
                 f"pairs: {sides[0].format('clean tiles')} pixels, but {sides[1].format('degraded ones')}; make them equal in size"
             )
         self.tiles, self.val = {"clean": clean, "degraded": degraded}, val
-        self.size, self.crop = options.batch, options.crop
+        self.size, self.crop, self.align = options.batch, options.crop, options.align
 
     @classmethod
     def with_validation(
@@ -144,7 +147,7 @@ class PairedData:
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """Return the same crops of each of `tiles`, `clean` and `degraded` at least, (batch, 3, crop, crop)."""
-        crops, self.index = random_crops(list(self.tiles.values()), self.size, self.crop, rng)
+        crops, self.index = random_crops(list(self.tiles.values()), self.size, self.crop, rng, self.align)
         return dict(zip(self.tiles, crops, strict=True))
 
     def describe(self) -> str:

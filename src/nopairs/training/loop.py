@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -217,15 +218,25 @@ class Trainer:
     def _refuse_non_finite(self, losses: dict[str, torch.Tensor]) -> None:
         values = {name: float(value.detach()) for name, value in losses.items()}
         before = f" after {self.state.skipped} skipped batches" if self.options.skips else ""
+        self._refuse(
+            f"the loss is not finite at step {self.state.step}{before} ({values}); batch: {self.data.describe()}"
+        )
+
+    def _refuse(self, what: str) -> None:
         saved = (
             f"the last good state is in {self.state_file}"
             if self.state_file.exists()
             else "no state was saved yet"
         )
         raise NopairsError(
-            f"{self.folder}: the loss is not finite at step {self.state.step}{before} ({values}); batch: {self.data.describe()}; "
-            f"{saved}; lower `lr`, set `clip`, or train with `precision: float32`"
+            f"{self.folder}: {what}; {saved}; lower `lr`, set `clip`, or train with `precision: float32`"
         )
+
+    def _check_weights(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Raise NopairsError for weights that are not finite: on a GPU the losses of most steps are not read."""
+        for name, value in weights.items():
+            if value.is_floating_point() and not value.isfinite().all():
+                self._refuse(f"{name} is not finite after {self.state.step} steps")
 
     def _record(self, losses: dict[str, torch.Tensor], progress: Progress) -> None:
         step, options = self.state.step, self.options
@@ -270,6 +281,7 @@ class Trainer:
         sys.exit(STOPPED)
 
     def _save(self) -> None:
+        self._check_weights(self.network.state_dict())
         self.state.network, self.state.average = self.network.state_dict(), self.average.state_dict()
         self.state.optimisers = {name: optimiser.state_dict() for name, optimiser in self.optimisers.items()}
         self._write()
@@ -304,6 +316,7 @@ class Trainer:
         state.chosen = state.chosen or {
             key: value.detach().cpu() for key, value in self.average.state_dict().items()
         }
+        self._check_weights(state.chosen)
         state.network, state.average, state.optimisers = {}, {}, {}
         if self.leads:
             self._write()

@@ -17,6 +17,7 @@ class TrainingOptions:
     steps: optimiser steps.
     batch: crops a step; a learner from two domains takes half from each.
     crop: side of the square crops, pixels.
+    align: crops begin at multiples of so many pixels: 8 leaves JPEG's blocks in one place, which a network with strides can learn.
     lr: Adam's learning rate.
     schedule: constant; halve (at each of `milestones`, steps); cosine (to `final_lr`).
     warmup: steps over which the rate rises linearly from zero.
@@ -35,6 +36,7 @@ class TrainingOptions:
     steps: int
     batch: int = 16
     crop: int = 64
+    align: int = 1
     lr: float = 1e-4
     schedule: str = "constant"
     milestones: tuple[int, ...] = ()
@@ -52,12 +54,14 @@ class TrainingOptions:
     save_every: float = 60.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "crop", "log_every"):
+        for name in ("steps", "batch", "crop", "align", "log_every"):
             if getattr(self, name) < 1:
                 raise NopairsError(f"training: {name} is {getattr(self, name)}; it must be at least 1")
         for name in ("warmup", "weight_decay", "clip", "skips", "validate_every", "save_every", "final_lr"):
             if getattr(self, name) < 0:
                 raise NopairsError(f"training: {name} is {getattr(self, name)}; it must not be negative")
+        if self.crop % self.align:
+            raise NopairsError(f"training: crop {self.crop} must be a multiple of align {self.align}")
         if self.lr <= 0 or not 0 <= self.ema < 1:
             raise NopairsError(f"training: lr {self.lr} must be positive and ema {self.ema} within [0, 1)")
         for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):

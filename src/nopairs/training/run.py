@@ -84,9 +84,7 @@ def _train_and_save(
     device = parallel.own(pick_device(args.device))
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
     config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()
-    # A state that a killed run left is resumed only with equal configuration, data, pairs, operator and code.
-    pairs = getattr(args, "pairs", None)
-    pairs_hash = "".join(sha256(pairs / f"{side}.npy") for side in ("clean", "degraded")) if pairs else ""
+    # A state that a killed run left is resumed only with equal configuration, data, other inputs and code.
     code = code_digest(module_file(type(network).__module__), "nopairs/training/run.py")
     trainer = Trainer(
         network,
@@ -95,7 +93,7 @@ def _train_and_save(
         args.out,
         seed=args.seed,
         device=device,
-        fingerprint=config_hash + data_hash + pairs_hash + code + (getattr(args, "operator", None) or ""),
+        fingerprint=config_hash + data_hash + inputs_digest(args, entry) + code,
     )
     result = trainer.run()
     if not trainer.leads:
@@ -116,3 +114,15 @@ def _train_and_save(
     }
     weights = {name: value for name, value in result.weights.items() if name in kept}
     save_model(args.out, family, entry["kind"], entry.get("options", {}), weights, facts)
+
+
+def inputs_digest(args: argparse.Namespace, entry: dict[str, Any]) -> str:
+    """Digest what a training reads beside its dataset: pairs, observations, an operator, and files that its options name."""
+    operator = getattr(args, "operator", None) or ""
+    folders = [folder for name in ("pairs", "observations") if (folder := getattr(args, name, None))]
+    files = [file for folder in folders for file in sorted(folder.glob("*.npy"))]
+    named = [value for value in entry.get("options", {}).values() if isinstance(value, str)]
+    if operator.endswith(".json"):
+        named.append(operator)
+    files += [path for path in map(Path, named) if path.is_file()]
+    return hashlib.sha256(" ".join([operator, *map(sha256, files)]).encode()).hexdigest()
