@@ -287,7 +287,14 @@ def test_schedules() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"steps": 0}, {"steps": 1, "lr": 0.0}, {"steps": 1, "ema": 1.0}, {"steps": 1, "schedule": "cosin"}],
+    [
+        {"steps": 0},
+        {"steps": 1, "lr": 0.0},
+        {"steps": 1, "ema": 1.0},
+        {"steps": 1, "schedule": "cosin"},
+        {"steps": 1, "align": 0},
+        {"steps": 1, "crop": 60, "align": 8},
+    ],
 )
 def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(NopairsError, match=r"training: "):
