@@ -106,6 +106,23 @@ def test_drawn_times_give_the_weighted_loss_but_for_a_factor() -> None:
     assert losses["weighted"] / losses["drawn"] == pytest.approx(mean_weight, rel=0.05)
 
 
+def test_a_share_of_the_images_is_shown_where_restorations_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small(at_start=0.25, times="drawn")
+    seen: list[torch.Tensor] = []
+    original = model.network.forward
+
+    def forward(x: torch.Tensor, y: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+        seen.append(times)
+        return original(x, y, times)
+
+    monkeypatch.setattr(model.network, "forward", forward)
+    torch.manual_seed(0)
+    images = torch.zeros(2000, 3, 4, 4)
+    model.losses(0.0, clean=images, degraded=images)
+    assert float((seen[0] == 1).float().mean()) == pytest.approx(0.25, abs=0.04)
+    assert float(seen[0].min()) > 0 and float(seen[0].max()) == 1
+
+
 def test_it_learns_to_denoise() -> None:
     """Flat grey images with noise: after a few steps one step of a restoration is nearer to them than the input."""
     model = small(noisy=False, auxiliary_velocity="exact", times="drawn", steps=1).train()
@@ -258,6 +275,7 @@ def test_bfloat16_changes_little(image: torch.Tensor) -> None:
         ({"grid_power": 0}, "grid_power is 0"),
         ({"coupling": "ot"}, "coupling 'ot' is unknown"),
         ({"share": 1}, "share is 1"),
+        ({"at_start": 1.0}, "at_start is 1.0"),
         ({"norm": "batch"}, "norm 'batch' is unknown"),
         ({"norm": "group"}, "width 8 must be a multiple of 32"),
         ({"attention": (2,)}, "attention at level 2, but there are 2"),

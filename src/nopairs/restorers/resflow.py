@@ -48,6 +48,7 @@ class ResFlowOptions(NetworkOptions):
 
     schedule, beta: scale of the auxiliary variable over time, as `Schedule` has them.
     times: `weighted`, uniform times whose errors the loss weighs; `drawn`, times drawn in proportion to the weight.
+    at_start: share of the images whose time is 1 instead, where every restoration begins.
     auxiliary_velocity: `learned` by the network beside the image's, as in the paper; or `exact`, since it is known in closed form.
     coupling: of the auxiliary variable y_1 with the pair: `independent`, as in the paper, or `residual`, correlated by `share` with what
         the restoration by y_1 = 0 in one step misses, so that the variable tells which of the possible clean images is meant.
@@ -62,6 +63,7 @@ class ResFlowOptions(NetworkOptions):
     schedule: str = "entropy"
     beta: float = 10.0
     times: str = "weighted"
+    at_start: float = 0.0
     auxiliary_velocity: str = "learned"
     coupling: str = "independent"
     share: float = 0.8
@@ -79,8 +81,9 @@ class ResFlowOptions(NetworkOptions):
         grid(self.steps, self.grid_power)
         if self.samples < 1:
             raise NopairsError(f"resflow: samples is {self.samples}; it must be at least 1")
-        if not 0 <= self.share < 1:
-            raise NopairsError(f"resflow: share is {self.share}; it must be within [0, 1)")
+        for name in ("share", "at_start"):
+            if not 0 <= getattr(self, name) < 1:
+                raise NopairsError(f"resflow: {name} is {getattr(self, name)}; it must be within [0, 1)")
         for name, known in (
             ("times", TIMES),
             ("coupling", COUPLINGS),
@@ -132,6 +135,8 @@ class ResFlow(nn.Module):
         uniform = parallel.rand(len(clean), clean.device)
         drawn = self.options.times == "drawn"
         times = weighted_times(uniform) if drawn else uniform
+        if self.options.at_start:
+            times = times.where(parallel.rand(len(clean), clean.device) >= self.options.at_start, 1.0)
         t = times.view(-1, 1, 1, 1)
         clean, degraded, noise = 2 * clean - 1, 2 * degraded - 1, parallel.randn_like(clean)
         if self.options.coupling == "residual":

@@ -17,7 +17,9 @@ class TrainingOptions:
     steps: optimiser steps.
     batch: crops a step; a learner from two domains takes half from each.
     crop: side of the square crops, pixels.
-    align: crops begin at multiples of so many pixels: 8 leaves JPEG's blocks in one place, which a network with strides can learn.
+    align: crops begin at multiples of so many pixels of their tile: 8 leaves JPEG's blocks in one place, which a network with strides
+        can learn. Tiles that are degraded after they are cut have whole blocks; those cut from JPEGs only where their corners do, and the
+        last ones of a row or column need not.
     lr: Adam's learning rate.
     schedule: constant; halve (at each of `milestones`, steps); cosine (to `final_lr`).
     warmup: steps over which the rate rises linearly from zero.
