@@ -129,3 +129,19 @@ def test_script_writes_the_noise_folder(tmp_path: Path) -> None:
     assert read_rgb(tmp_path / "out" / "clean.png").shape == read_rgb(tmp_path / "out" / "degraded.png").shape
     (tmp_path / "degraded" / "c.png").unlink()
     assert run_script("measure_noise", *folders) == 1
+
+
+def test_the_noise_of_a_model_that_collects_is_the_degraded_tiles(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        write_png(tmp_path / f"test/{k}.png", data.chelsea()[:100, :120])
+        flat = np.clip(128 + rng.normal(0, 20, (32, 32, 3)), 0, 255).astype(np.uint8)
+        write_png(tmp_path / f"dataset/degraded/{k}.png", flat)
+    (tmp_path / "strength.json").write_text('{"strength": [1, 1]}')
+    entry = json.dumps({"kind": "noise_patches", "options": {"patch": 16, "share": 1.0}})
+    paths = [f"--clean={tmp_path / 'test'}", f"--dataset={tmp_path / 'dataset'}", f"--out={tmp_path / 'out'}"]
+    assert (
+        run_script("measure_noise", "--entry", entry, "--strength", tmp_path / "strength.json", *paths) == 0
+    )
+    found = json.loads((tmp_path / "out/noise.json").read_text())
+    np.testing.assert_allclose(found["std"], 20 / 255, rtol=0.1)
