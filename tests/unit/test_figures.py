@@ -318,3 +318,16 @@ def test_comparison_script_draws_the_named_image_and_box(tree: Tree, tmp_path: P
 )
 def test_hide_folders(text: str, expected: str) -> None:
     assert hide_folders(text) == expected
+
+
+def test_long_names_of_methods_stay_below_the_title() -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+    names = ("enlarged", "noise_patches+esrgan", "bicubic_down+esrgan", "ludvae+esrgan")
+    drawn = comparison.comparison("a dataset", image, {name: image + np.uint8(9) for name in names}, image)
+    FigureCanvasAgg(drawn).draw()
+    assert drawn._suptitle is not None
+    title = drawn._suptitle.get_window_extent()
+    boxes = [axes.title.get_window_extent() for axes in drawn.axes]
+    assert not any(title.overlaps(box) for box in boxes)
+    others = [axes.get_window_extent() for axes in drawn.axes]
+    assert not any(label.overlaps(panel) for label in boxes for panel in others)

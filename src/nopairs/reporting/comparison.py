@@ -90,7 +90,8 @@ def comparison(
     best = max(
         (score for name, score in scores.items() if score is not None and name != "input"), default=None
     )
-    figure, whole, panels = _comparison_layout(len(crops), height / width)
+    longest = any("\n" in _label(name) for name in crops)
+    figure, whole, panels = _comparison_layout(len(crops), height / width, text=0.57 if longest else 0.42)
     _whole_image(whole, first, whole_image, box)
     for axes, (name, image) in zip(panels, crops.items(), strict=True):
         _crop_panel(axes, name, box.cut(image), scores.get(name), best)
@@ -98,8 +99,8 @@ def comparison(
     return figure
 
 
-def _comparison_layout(count: int, aspect: float) -> tuple[Figure, Axes, list[Axes]]:
-    """Return a figure, axes for the whole image at its left, and axes for `count` squares in a grid.
+def _comparison_layout(count: int, aspect: float, text: float) -> tuple[Figure, Axes, list[Axes]]:
+    """Return a figure, axes for the whole image at its left, and axes for `count` squares in a grid; `text` is the height of their labels.
 
     Placed by hand, in inches, because the images' own shapes must decide where titles and gaps go.
     """
@@ -107,18 +108,18 @@ def _comparison_layout(count: int, aspect: float) -> tuple[Figure, Axes, list[Ax
     columns = min((root, root + 1), key=lambda n: math.ceil(count / n) * n - count)
     rows = math.ceil(count / columns)
     whole_width = min(3.9, 6.0 / aspect)
-    side, gap, text = min(2.1, (11 - whole_width - 0.3) / columns - 0.12), 0.12, 0.42
+    side, gap = min(2.1, (11 - whole_width - 0.3) / columns - 0.12), 0.12
     width = whole_width + 0.3 + columns * (side + gap) - gap
-    height = max(rows * (side + text) + 0.2, whole_width * aspect + 0.5)
+    height = max(rows * (side + text) + 0.2, whole_width * aspect + text + 0.08)
     figure = Figure(figsize=(width, height))
     figure.set_layout_engine("none")
 
     def place(left: float, top: float, wide: float, high: float) -> Axes:
         return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
 
-    whole = place(0, 0.42, whole_width, whole_width * aspect)
+    whole = place(0, text, whole_width, whole_width * aspect)
     lefts = [whole_width + 0.3 + (index % columns) * (side + gap) for index in range(count)]
-    tops = [0.42 + (index // columns) * (side + text) for index in range(count)]
+    tops = [text + (index // columns) * (side + text) for index in range(count)]
     return figure, whole, [place(left, top, side, side) for left, top in zip(lefts, tops, strict=True)]
 
 
@@ -139,6 +140,10 @@ def _whole_image(axes: Axes, name: str, image: Pixels, box: Box) -> None:
     axes.set_axis_off()
 
 
+def _label(name: str) -> str:
+    return name if len(name) <= 18 else "\n+".join(name.rsplit("+", 1))
+
+
 def _crop_panel(axes: Axes, name: str, crop: Pixels, score: float | None, best: float | None) -> None:
     axes.imshow(crop, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
@@ -146,7 +151,8 @@ def _crop_panel(axes: Axes, name: str, crop: Pixels, score: float | None, best: 
     axes.spines[:].set_visible(True)
     axes.spines[:].set_color(style.color(name))
     axes.spines[:].set_linewidth(2.5)
-    label = name if len(name) <= 18 else "\n+".join(name.rsplit("+", 1))
     number = "" if score is None else f"\n{score:.2f} dB"
     weight = "bold" if score is not None and score == best else "normal"
-    axes.set_title(label + number, fontsize=8.5, loc="center", fontweight=weight, pad=4, linespacing=1.25)
+    axes.set_title(
+        _label(name) + number, fontsize=8.5, loc="center", fontweight=weight, pad=4, linespacing=1.25
+    )
