@@ -28,7 +28,7 @@ class Noisy(UnpairedData):
         self.val, self.channels, self.index = [], None, {}
         sides = {"clean": grounds, "degraded": noisy}
         self.tiles = {role: (tiles.clip(0, 255).astype(np.uint8), [""] * 64) for role, tiles in sides.items()}
-        self.share, self.crop = 8, 16
+        self.share, self.crop, self.align = 8, 16, 1
 
 
 def trainer(kind: str, options: dict[str, object], folder: Path, steps: int, **training: object) -> Trainer:

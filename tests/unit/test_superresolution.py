@@ -44,7 +44,7 @@ class Unpaired(UnpairedData):
     def __init__(self) -> None:
         self.val, self.channels, self.index = [], None, {}
         self.tiles = {"clean": (tiles(6, 64), [""] * 6), "degraded": (tiles(), [""] * 6)}
-        self.share, self.crop = 2, 8
+        self.share, self.crop, self.align = 2, 8, 1
 
 
 def trainer(kind: str, folder: Path, options: TrainingOptions = OPTIONS) -> Trainer:
