@@ -34,7 +34,7 @@ from nopairs.training.loop import Trainer
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import load_pairs, read_validation, save_pairs
 
-REAL_PAIRS = "pairs"
+REAL_PAIRS = "pairs/clean"
 
 
 def main(args: argparse.Namespace) -> None:
@@ -62,7 +62,7 @@ def score_candidates(
     selection = yaml.safe_load(args.selection)
     val, held_tiles = read_validation(args.dataset), 0
     if args.stand_in and not val:
-        val, held_tiles = hold_out_tiles(args.stand_in, args.dataset / args.stand_in_part)
+        val, held_tiles = hold_out_tiles(args.stand_in, args.dataset, args.stand_in_part)
     trained_on = {side: tiles[held_tiles:] for side, tiles in sources.items()}
     scores = {}
     for strength in options.candidates if val else ():
@@ -73,16 +73,16 @@ def score_candidates(
     return scores
 
 
-def hold_out_tiles(pairs: Path, tiles: Path) -> tuple[Images, int]:
-    """Return held-out pairs of a folder, and of how many of the dataset's `tiles` (the first ones) they were made.
+def hold_out_tiles(pairs: Path, dataset: Path, part: str) -> tuple[Images, int]:
+    """Return held-out pairs of a folder, and of how many tiles of the dataset's `part` (the first ones) they were made.
 
     Real pairs were made of no tile that others train on.
     """
     clean, degraded = load_pairs(pairs)
     held = hold_out(clean, degraded)
-    if tiles.parent.name == REAL_PAIRS:
+    if part == REAL_PAIRS:
         return held, 0
-    copies = len(clean) // len(list(tiles.rglob("*.png")))
+    copies = len(clean) // len(list((dataset / part).rglob("*.png")))
     return held, -(-len(held) // copies)
 
 

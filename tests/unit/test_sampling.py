@@ -78,7 +78,7 @@ def test_held_out_pairs_leave_out_the_tiles_that_they_are_of(tmp_path: Path) -> 
             write_png(tmp_path / part / f"{k}.png", tiles(1)[0])
     save_pairs(tmp_path / "synthetic", tiles(100), tiles(100))  # two copies of each clean tile
     save_pairs(tmp_path / "real", tiles(20), tiles(20))
-    held, left_out = hold_out_tiles(tmp_path / "synthetic", tmp_path / "clean")
+    held, left_out = hold_out_tiles(tmp_path / "synthetic", tmp_path, "clean")
     assert left_out == -(-len(held) // 2) > 0
-    held, left_out = hold_out_tiles(tmp_path / "real", tmp_path / "pairs/clean")
+    held, left_out = hold_out_tiles(tmp_path / "real", tmp_path, "pairs/clean")
     assert len(held) > 0 and left_out == 0

@@ -289,16 +289,12 @@ def test_weights_of_the_catalogue_are_fetched_before_they_are_used(tmp_path: Pat
     assert counts["fetch_weights"] == 2 and counts["fit_restorer"] == 3
 
 
-def test_files_of_the_users_own_are_inputs_and_published_values_too(tmp_path: Path) -> None:
+def test_weights_of_ones_own_and_published_values_are_inputs(tmp_path: Path) -> None:
     """Written again under the same name, they make what was computed from them old."""
-    own, other = tmp_path / "own.pth", tmp_path / "elsewhere"
+    own = tmp_path / "own.pth"
     own.touch()
-    write_png(other / "photo.png", np.zeros((8, 8, 3), np.uint8))
-    restorers = {
-        "mine": {"kind": "pretrained", "options": {"weights": str(own)}},
-        "theirs": {"kind": "folder", "options": {"test": str(other)}},
-    }
-    table = {"methods": ["input", "mine", "theirs"], "rivals": [], "reference": "ludvae_table2_validation"}
+    restorers = {"mine": {"kind": "pretrained", "options": {"weights": str(own)}}}
+    table = {"methods": ["input", "mine"], "rivals": [], "reference": "ludvae_table2_validation"}
     change = tmp_path / "change.yaml"
     change.write_text(json.dumps({"restorers": restorers, "tables": {"denoising": table}}))
     done = snakemake(tmp_path, "--dry-run", "--", "table_denoising", configs=(TINY, change))
@@ -306,6 +302,21 @@ def test_files_of_the_users_own_are_inputs_and_published_values_too(tmp_path: Pa
     assert "workflow/references/published.csv" in jobs["tabulate"]
     inputs = re.findall(r"rule fit_restorer:\n +input: (.*)", done.stdout)
     assert sum(str(own) in line for line in inputs) == 1, done.stderr
+
+
+def test_images_that_another_tool_restores_again_make_their_model_old(tmp_path: Path) -> None:
+    photo = tmp_path / "elsewhere/photo.png"
+    write_png(photo, np.zeros((8, 8, 3), np.uint8))
+    change = tmp_path / "change.yaml"
+    restorers = {"theirs": {"kind": "folder", "options": {"test": str(photo.parent)}}}
+    table = {"methods": ["input", "theirs"], "rivals": []}
+    change.write_text(json.dumps({"restorers": restorers, "tables": {"denoising": table}}))
+    arguments = ("--", "results/models/photos/theirs/seed0/model.json")
+    done = snakemake(tmp_path, *arguments, configs=(TINY, change))
+    assert done.returncode == 0, done.stderr
+    assert planned(tmp_path, *arguments, configs=(TINY, change)) == {}
+    write_png(photo, np.ones((9, 9, 3), np.uint8))
+    assert planned(tmp_path, *arguments, configs=(TINY, change))["fit_restorer"] == 1
 
 
 def test_a_table_against_the_steps_is_drawn_with_the_flow_that_they_share(tmp_path: Path) -> None:

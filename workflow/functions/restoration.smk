@@ -12,9 +12,10 @@ def named_weights(wildcards):
 
 def restored_elsewhere(wildcards):
     """Names, sizes and times of images that another tool has restored: nothing else says that they were made again."""
-    options = RESTORERS[chain_of(wildcards).restorer].get("options", {})
-    if RESTORERS[chain_of(wildcards).restorer]["kind"] != "folder":
+    entry = RESTORERS[chain_of(wildcards).restorer]
+    if entry["kind"] != "folder":
         return []
+    options = entry["options"]
     folders = [options[key] for key in ("test", "statistics") if options.get(key)]
     return settings.listing(folder for folder in folders if Path(folder).is_dir())
 

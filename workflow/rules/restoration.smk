@@ -41,6 +41,7 @@ rule fit_restorer:
         entry=lambda wildcards: entry_of(wildcards, "options", "training", "candidates"),
         pairs=fit_arguments,
         stand_in=stand_in_argument,
+        images=restored_elsewhere,
         code=restorer_code("fit_restorer.py"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
@@ -74,7 +75,6 @@ rule restore:
     params:
         python=PYTHON,
         device=lambda wildcards: device_if(is_network(wildcards)),
-        images=restored_elsewhere,
         code=restorer_code("restore.py"),
         model=lambda wildcards, input: str(Path(input.model).parent),
     shell:

@@ -87,14 +87,10 @@ def random_crops(
             f"crop {crop} is larger than the training tiles ({width}x{height}); lower `crop` or raise `tile`"
         )
     index = rng.integers(count, size=(batch, 1, 1))
-    top, upside_down = (
-        align * rng.integers((height - crop) // align + 1, size=(batch, 1)),
-        rng.random((batch, 1)) < 0.5,
-    )
-    left, mirrored = (
-        align * rng.integers((width - crop) // align + 1, size=(batch, 1)),
-        rng.random((batch, 1)) < 0.5,
-    )
+    top = align * rng.integers((height - crop) // align + 1, size=(batch, 1))
+    upside_down = rng.random((batch, 1)) < 0.5
+    left = align * rng.integers((width - crop) // align + 1, size=(batch, 1))
+    mirrored = rng.random((batch, 1)) < 0.5
     turned = (
         rng.random((batch, 1, 1)) < 0.5
     )  # a transposition; with the two flips it makes all eight symmetries
