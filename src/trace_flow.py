@@ -56,17 +56,18 @@ def crop(dataset: Path, side: str, name: str) -> np.ndarray:
 def write_trajectories(folder: Path, model: ResFlow, image: torch.Tensor) -> None:
     """Write the states of few and of many steps at the times of the few: <steps>_<percent of t, three digits>.png."""
     noise = field(model, image, 0)
+    wanted = grid(min(WAYS), model.options.last_step)
     for steps in WAYS:
-        times = grid(steps, model.options.grid_power)
-        for t, state in list(zip(times.tolist(), model.follow(image, noise, times), strict=True))[
-            :: steps // 4
-        ]:
-            write_png(folder / f"{steps:02d}_{round(100 * t):03d}.png", to_uint8(state)[0])
+        times = grid(steps, model.options.last_step)
+        states = model.follow(image, noise, times)
+        for place in (times - wanted[:, None]).abs().argmin(1).tolist():
+            percent = round(100 * float(times[place]))
+            write_png(folder / f"{steps:02d}_{percent:03d}.png", to_uint8(states[place])[0])
 
 
 def write_draws(folder: Path, model: ResFlow, images: torch.Tensor) -> float:
     """Write restorations of the first image with several auxiliary variables; return all images' standard deviation, of 255."""
-    times = grid(model.options.steps, model.options.grid_power)
+    times = grid(model.options.steps, model.options.last_step)
     drawn = [model.follow(images, field(model, images, draw), times)[-1] for draw in range(DRAWS)]
     for draw, restored in enumerate(drawn):
         write_png(folder / f"draw_{draw}.png", to_uint8(restored)[0])
@@ -77,7 +78,7 @@ def write_draws(folder: Path, model: ResFlow, images: torch.Tensor) -> float:
 
 def judge(model: ResFlow, images: torch.Tensor, steps: int) -> dict[str, float]:
     """Return how far from the start the way there and back ends in equal steps (of 255), and the seconds of one restoration of a crop."""
-    noise, times = field(model, images, 0), grid(steps, model.options.grid_power)
+    noise, times = field(model, images, 0), grid(steps, model.options.last_step)
     taken = []
     for _ in range(TIMED):
         start = time.perf_counter()

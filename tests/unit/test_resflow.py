@@ -272,7 +272,7 @@ def test_bfloat16_changes_little(image: torch.Tensor) -> None:
         ({"schedule": "cosine"}, "schedule 'cosine' is unknown"),
         ({"solver": "rk45"}, "solver 'rk45' is unknown"),
         ({"auxiliary": "zero"}, "auxiliary 'zero' is unknown"),
-        ({"grid_power": 0}, "grid_power is 0"),
+        ({"last_step": 1}, "last_step is 1"),
         ({"coupling": "ot"}, "coupling 'ot' is unknown"),
         ({"share": 1}, "share is 1"),
         ({"at_start": 1.0}, "at_start is 1.0"),

@@ -97,17 +97,21 @@ def weighted_times(uniform: torch.Tensor) -> torch.Tensor:
     return ((left + part) / (_TABLE - 1)).to(uniform.dtype)
 
 
-def grid(steps: int, power: float = 1.0) -> torch.Tensor:
-    """Return steps + 1 times from 1 to 0, float64: (1 - k / steps) ^ power. Above 1 the steps shorten towards 0, below 1 they lengthen.
+def grid(steps: int, last_step: float = 0.0) -> torch.Tensor:
+    """Return steps + 1 times from 1 to 0, float64: the last step of a length of its own, unless that is 0, and the others equal.
 
     Raises:
-        NopairsError: fewer steps than one, or a power that is not positive.
+        NopairsError: fewer steps than one, or a last step that leaves the others nothing.
     """
     if steps < 1:
         raise NopairsError(f"resflow: steps is {steps}; a restoration takes at least 1")
-    if power <= 0:
-        raise NopairsError(f"resflow: grid_power is {power}; it must be positive")
-    return torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** power
+    if not 0 <= last_step < 1:
+        raise NopairsError(f"resflow: last_step is {last_step}; it must be within [0, 1)")
+    if not last_step or steps == 1:
+        return torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    return torch.cat(
+        [torch.linspace(1, last_step, steps, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)]
+    )
 
 
 def evaluations(steps: int, solver: str) -> int:

@@ -54,7 +54,7 @@ class ResFlowOptions(NetworkOptions):
         the restoration by y_1 = 0 in one step misses, so that the variable tells which of the possible clean images is meant.
     steps: of a restoration; their velocities are asked at t = 1 first.
     solver: `euler`, or of second order `midpoint` or `heun`.
-    grid_power: above 1 the steps shorten towards t = 0, below 1 they lengthen.
+    last_step: its length, which ends at t = 0; 0: all steps are equally long.
     auxiliary: `sampled`, one draw; `mean`, zero; `averaged`, the mean of the images of `samples` draws.
     seed: of the draws.
     precision: of the network in restorations: auto takes bfloat16 where the hardware computes in it.
@@ -69,7 +69,7 @@ class ResFlowOptions(NetworkOptions):
     share: float = 0.8
     steps: int = 4
     solver: str = "euler"
-    grid_power: float = 1.0
+    last_step: float = 0.0
     auxiliary: str = "sampled"
     samples: int = 1
     seed: int = 0
@@ -78,7 +78,7 @@ class ResFlowOptions(NetworkOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         Schedule(self.schedule, self.beta)
-        grid(self.steps, self.grid_power)
+        grid(self.steps, self.last_step)
         if self.samples < 1:
             raise NopairsError(f"resflow: samples is {self.samples}; it must be at least 1")
         for name in ("share", "at_start"):
@@ -173,7 +173,7 @@ class ResFlow(nn.Module):
             noise = (
                 None if mean else normal_field(rows, columns, self.options.seed, sample).to(degraded.device)
             )
-            restored += self.follow(degraded, noise, grid(self.options.steps, self.options.grid_power))[-1]
+            restored += self.follow(degraded, noise, grid(self.options.steps, self.options.last_step))[-1]
         return restored / samples
 
     def follow(
