@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
@@ -81,7 +82,9 @@ def draws(folder: Path, method: str) -> Figure:
 
 @style.styled()
 def quality(table: pd.DataFrame, evaluations: Mapping[str, int], flow: Mapping[str, Any]) -> Figure:
-    """A table's metrics against the network's evaluations, other methods as lines; and time and round trip against the steps.
+    """A table's metrics against the network's evaluations, other methods as lines; and the round trip's error against the steps.
+
+    The degraded images themselves are left out: they are so far off that nothing else could be told apart.
 
     Args:
         table: in long form, of one dataset.
@@ -92,7 +95,8 @@ def quality(table: pd.DataFrame, evaluations: Mapping[str, int], flow: Mapping[s
     figure = Figure(figsize=(2.7 * (len(metrics) + 1), 3.2))
     *panels, last = figure.subplots(1, len(metrics) + 1)
     for axes, name in zip(panels, metrics, strict=True):
-        shown, rows = style.metric(name), table[table["metric"] == name].set_index("method")
+        shown = style.metric(name)
+        rows = table[table["metric"] == name].set_index("method").drop(index="input", errors="ignore")
         points = rows[rows.index.isin(list(evaluations))]
         x = [evaluations[method] for method in points.index]
         order = np.argsort(x)
@@ -109,6 +113,8 @@ def quality(table: pd.DataFrame, evaluations: Mapping[str, int], flow: Mapping[s
     last.plot(steps["steps"], steps["round_trip"], "o-", color=style.INK)
     last.set(xscale="log", yscale="log", xticks=steps["steps"], xticklabels=steps["steps"], xlabel="steps")
     last.minorticks_off()
+    last.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    last.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     last.set_title("There and back, of 255")
     style.set_title(figure, "Quality and reversibility against steps")
     return figure
