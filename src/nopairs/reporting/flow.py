@@ -100,7 +100,8 @@ def quality(table: pd.DataFrame, evaluations: Mapping[str, int], flow: Mapping[s
         points = rows[rows.index.isin(list(evaluations))]
         x = [evaluations[method] for method in points.index]
         order = np.argsort(x)
-        axes.plot(np.take(x, order), points["mean"].to_numpy()[order], "o-", color=style.color("resflow"))
+        means = points["mean"].to_numpy()[order]
+        axes.plot(np.take(x, order), means, "o-", color=style.color("resflow"), label="the flow, by steps")
         for index, (method, row) in enumerate(rows[~rows.index.isin(list(evaluations))].iterrows()):
             axes.axhline(
                 row["mean"], color=style.color(str(method)), linestyle=style.line(index + 1), label=method
@@ -108,7 +109,8 @@ def quality(table: pd.DataFrame, evaluations: Mapping[str, int], flow: Mapping[s
         axes.set(xscale="log", xticks=x, xticklabels=x, xlabel="evaluations of the network")
         axes.minorticks_off()
         axes.set_title(f"{shown.label} {shown.arrow}".rstrip())
-    panels[0].legend(fontsize=7)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper right", ncols=len(labels), fontsize=8)
     steps = pd.DataFrame(flow["steps"])
     last.plot(steps["steps"], steps["round_trip"], "o-", color=style.INK)
     last.set(xscale="log", yscale="log", xticks=steps["steps"], xticklabels=steps["steps"], xlabel="steps")
