@@ -12,6 +12,7 @@ from torch import nn
 from nopairs.data.resizing import enlarge
 from nopairs.errors import NopairsError
 from nopairs.models import load_restorer, make, save_model
+from nopairs.restorers.critics import Potential
 from nopairs.restorers.esrgan import relativistic_loss
 from nopairs.restorers.ots import Ots, OtsOptions
 from nopairs.training import features
@@ -100,6 +101,38 @@ def test_ots_compares_with_bicubic_first_and_then_with_a_frozen_copy() -> None:
     moved = before + 0.1
     only_pixels = Ots(OtsOptions(**{**SMALL["ots"], "perceptual_weight": 0.0}))  # type: ignore[arg-type]
     assert only_pixels.cost(moved, before).item() == pytest.approx(0.01 + 0.1 / 3, rel=1e-4)
+
+
+def test_the_potential_is_kept_from_slopes_that_no_cost_within_reach_has() -> None:
+    options = {**SMALL["ots"], "perceptual": "none", "perceptual_weight": 0.0, "reach": 0.1, "cost_weight": 7}
+    restorer = Ots(OtsOptions(**options))  # type: ignore[arg-type]
+    moved, reference = torch.full((1, 3, 16, 16), 0.6, requires_grad=True), torch.full((1, 3, 16, 16), 0.5)
+    (slope,) = torch.autograd.grad(restorer.cost(moved, reference), moved)
+    assert restorer.steepest(moved.numel()) == pytest.approx(slope.norm().item(), rel=1e-4)
+    restorer.add_tutors()
+    restorer.map.requires_grad_(False)
+    clean, degraded = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 8, 8)
+    free = Ots(OtsOptions(**{**options, "reach": 0.0}))  # type: ignore[arg-type]
+    free.add_tutors()
+    free.map.requires_grad_(False)
+    free.load_state_dict(restorer.state_dict())
+    for factor, costs in ((1e-4, False), (1e4, True)):
+        for network in (restorer, free):
+            nn.init.normal_(
+                network.potential.score.weight, std=factor, generator=torch.Generator().manual_seed(0)
+            )
+        bound, plain = (n.losses(0.0, clean=clean, degraded=degraded)["loss"] for n in (restorer, free))
+        assert (bound.item() > plain.item() + 1) if costs else (bound.item() == plain.item())
+
+
+def test_a_potential_without_colour_sees_differences_alone() -> None:
+    images = torch.rand(2, 3, 16, 16)
+    tinted = images + torch.tensor([0.1, -0.2, 0.3]).view(1, 3, 1, 1)
+    for colour in (True, False):
+        torch.manual_seed(0)
+        potential = Potential(4, 2, colour=colour)
+        assert torch.allclose(potential(images), potential(tinted), atol=1e-5) is not colour
+        assert not torch.allclose(potential(images), potential(images.flip(2, 3) ** 2), atol=1e-5)
 
 
 def test_cincgans_losses_where_everything_is_the_identity_or_bicubic() -> None:
@@ -208,6 +241,7 @@ def test_bicubic_degrades_nothing() -> None:
         ("esrgan", {"perceptual": "vgg"}),
         ("ots", {"perceptual": "vgg"}),
         ("ots", {"inner": 0}),
+        ("ots", {"reach": -0.1}),
         ("cincgan", {"identity": [-1.0, 5.0]}),
     ],
 )

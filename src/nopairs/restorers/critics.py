@@ -9,6 +9,9 @@ from torch import nn
 
 from nopairs.training import parallel
 
+# Brings photos of [0, 1] less their means to deviations near 1.
+CONTRAST = 4.0
+
 
 class Discriminator(nn.Module):
     """ESRGAN's discriminator in VGG's style. The mean over what is left after all halvings admits crops of any size; one score an image."""
@@ -36,8 +39,10 @@ class Discriminator(nn.Module):
 class Potential(nn.Module):
     """A ResNet without normalisation: residual blocks, each before a halving. One number an image."""
 
-    def __init__(self, width: int, levels: int) -> None:
+    def __init__(self, width: int, levels: int, colour: bool = True) -> None:
+        """`colour`: whether an image's mean colour is seen."""
         super().__init__()
+        self.colour = colour
         self.head = nn.Conv2d(3, width, 3, padding=1)
         sizes = [width * min(8, 2**level) for level in range(levels + 1)]
         self.blocks = nn.ModuleList([Residual(*pair) for pair in pairwise(sizes)])
@@ -45,6 +50,8 @@ class Potential(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return f of each of (batch, 3, H, W), (batch, 1)."""
+        if not self.colour:
+            images = CONTRAST * (images - images.mean((2, 3), keepdim=True))
         features = self.head(images)
         for block in self.blocks:
             features = block(features)

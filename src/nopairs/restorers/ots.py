@@ -6,6 +6,7 @@ cost compares T(y) with a reference enlargement of y: bicubic in the first round
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ from nopairs.restorers.edsr import Edsr, EdsrOptions
 from nopairs.training import minimax
 from nopairs.training.features import KINDS, Features
 
+# What squared excess of a slope over its bound, as a multiple of it, costs.
+PENALTY = 0.1
+
 
 @dataclass(frozen=True)
 class OtsOptions:
@@ -27,6 +31,9 @@ class OtsOptions:
 
     scale, width, blocks, residual: of the map (`edsr.py`).
     critic_width, critic_levels: of the potential: its channels, and how often it halves images.
+    critic_colour: whether the potential sees the mean colour of a crop. Otherwise colours stay, which halves of few photos do not share.
+    reach: root mean square, in [0, 1], of what the map may change in an image: at the optimum the potential is nowhere steeper than
+        the cost of that, and is kept so. 0: it may have any slope, as in the paper.
     inner: steps of the map for one of the potential.
     mse, l1, perceptual_weight: weights of the cost's parts.
     perceptual: features of its perceptual part: vgg19, gradients (a stated substitute) or none.
@@ -40,6 +47,8 @@ class OtsOptions:
     residual: bool = False
     critic_width: int = 64
     critic_levels: int = 5
+    critic_colour: bool = True
+    reach: float = 0.0
     inner: int = 15
     mse: float = 1.0
     l1: float = 1 / 3
@@ -56,6 +65,8 @@ class OtsOptions:
             )
         if min(self.inner, self.rounds, self.critic_width, self.critic_levels) < 1:
             raise NopairsError("ots: inner, rounds, critic_width and critic_levels must be at least 1")
+        if self.reach < 0:
+            raise NopairsError(f"ots: reach is {self.reach}; it must not be negative")
         if min(self.mse, self.l1, self.perceptual_weight) < 0 or self.cost_weight <= 0:
             raise NopairsError("ots: the cost's weights must not be negative, and `cost_weight` positive")
 
@@ -86,7 +97,8 @@ class Ots(nn.Module):
 
     def add_tutors(self) -> None:
         """Add the potential, what the cost compares, and the frozen copy with the number of its round."""
-        self.potential = Potential(self.options.critic_width, self.options.critic_levels)
+        options = self.options
+        self.potential = Potential(options.critic_width, options.critic_levels, options.critic_colour)
         self.features = Features(self.options.perceptual)
         self.frozen = Edsr(self._edsr())
         self.frozen.requires_grad_(False)
@@ -115,7 +127,18 @@ class Ots(nn.Module):
             return {"loss": minimax.map_loss(cost, self.potential(moved).float()), "cost": cost}
         with torch.no_grad():
             moved = self(degraded).float()
-        return {"loss": minimax.potential_loss(self.potential(moved).float(), self.potential(clean).float())}
+        loss = minimax.potential_loss(self.potential(moved).float(), self.potential(clean).float())
+        if self.options.reach:
+            slope = self.steepest(moved[0].numel())
+            loss = loss + PENALTY * minimax.gradient_penalty(
+                lambda images: self.potential(images).float() / slope, moved, clean
+            )
+        return {"loss": loss}
+
+    def steepest(self, values: int) -> float:
+        """Return the Euclidean slope, in an image of so many values, of the pixels' cost where it has been moved by `reach`."""
+        options = self.options
+        return options.cost_weight * (2 * options.mse * options.reach + options.l1) / math.sqrt(values)
 
     def cost(self, moved: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
         """Return the mean transport cost of enlarged images against their references, both (batch, 3, H, W)."""

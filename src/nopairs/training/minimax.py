@@ -9,8 +9,9 @@ point T#P = Q, whatever the cost's scale. In the second cost and distance are we
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import nn
 
 from nopairs.training import parallel
 
@@ -30,7 +31,9 @@ def potential_loss(reward_moved: torch.Tensor, reward_target: torch.Tensor) -> t
     return reward_moved.mean() - reward_target.mean()
 
 
-def gradient_penalty(critic: nn.Module, moved: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def gradient_penalty(
+    critic: Callable[[torch.Tensor], torch.Tensor], moved: torch.Tensor, target: torch.Tensor
+) -> torch.Tensor:
     """Return E max(0, |grad f| - 1)^2 between moved and target points, (batch, ...), which keeps a critic near 1-Lipschitz.
 
     One-sided (Petzka et al., On the regularization of Wasserstein GANs, 2018, equation 8): to hold the slope *at* 1, as the first paper
