@@ -18,7 +18,7 @@ from nopairs.files import sha256
 from nopairs.models import make, make_options, save_model
 from nopairs.training import parallel
 from nopairs.training.hardware import pick_device
-from nopairs.training.loop import Data, Trainer
+from nopairs.training.loop import Data, Result, Trainer
 from nopairs.training.options import TrainingOptions
 
 
@@ -55,13 +55,13 @@ def train_and_save(
     args: argparse.Namespace,
     make_data: Callable[[TrainingOptions], Data],
     prepare: Callable[[Any], object] = lambda network: None,
-) -> None:
+) -> Result | None:
     """Train the model that `args.entry` describes, after what `prepare` does to it, and save it with its facts into `args.out`.
 
-    Under torchrun the processes share each batch, and `args.threads`; the first one saves.
+    Under torchrun the processes share each batch, and `args.threads`; the first one saves, and to the others nothing is returned.
     """
     with parallel.joined():
-        _train_and_save(family, args, make_data, prepare)
+        return _train_and_save(family, args, make_data, prepare)
 
 
 def _train_and_save(
@@ -69,7 +69,7 @@ def _train_and_save(
     args: argparse.Namespace,
     make_data: Callable[[TrainingOptions], Data],
     prepare: Callable[[Any], object],
-) -> None:
+) -> Result | None:
     threads = max(1, args.threads // parallel.size())
     torch.set_num_threads(threads)
     entry = yaml.safe_load(args.entry)
@@ -97,7 +97,7 @@ def _train_and_save(
     )
     result = trainer.run()
     if not trainer.leads:
-        return
+        return None
     facts = {
         "training": entry["training"],
         "parameters": parameters,
@@ -114,6 +114,7 @@ def _train_and_save(
     }
     weights = {name: value for name, value in result.weights.items() if name in kept}
     save_model(args.out, family, entry["kind"], entry.get("options", {}), weights, facts)
+    return result
 
 
 def inputs_digest(args: argparse.Namespace, entry: dict[str, Any]) -> str:
