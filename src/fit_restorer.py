@@ -34,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
         roles = training_roles("restorer", entry)
         result = train_and_save("restorer", args, lambda options: training_data(args, roles, options))
         if result and result.best is not None:
-            tell_if_useless(args, result.best)
+            tell_if_no_better(args, result.best)
         return
     torch.set_num_threads(args.threads)
     val = read_validation(args.dataset)
@@ -70,15 +70,18 @@ def borrow(lender: Path, entry: dict[str, Any], val: Images, out: Path) -> None:
     save_model(out, "restorer", entry["kind"], options, weights, {"weights_of": lender.parent.name, **kept})
 
 
-def tell_if_useless(args: argparse.Namespace, best: float) -> None:
+def tell_if_no_better(args: argparse.Namespace, best: float) -> None:
     """Say on stderr where the validation images are no better restored (`best`, dB) than as they are."""
     val = read_validation(args.dataset) or hold_out(*load_pairs(args.pairs))
     if any(clean.shape != degraded.shape for clean, degraded in val):
         return
     before = validation_psnr(make("restorer", "identity", {}), val)
     if best <= before:
-        told = f"{args.out}: {best:.2f} dB on validation images that have {before:.2f} dB unrestored: the training was of no use;"
-        print(f"{told} take more `steps`, a lower `lr`, or look at what its pairs show", file=sys.stderr)
+        told = f"{args.out}: {best:.2f} dB on validation images that have {before:.2f} dB unrestored: it is no better than they are;"
+        cause = (
+            "its pairs show another degradation, or its training fell short (take more `steps`, a lower `lr`)"
+        )
+        print(f"{told} {cause}", file=sys.stderr)
 
 
 def training_data(args: argparse.Namespace, roles: Sequence[str], options: TrainingOptions) -> Data:

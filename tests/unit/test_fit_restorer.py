@@ -17,7 +17,7 @@ from nopairs.models import load_model, make, save_model
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-from fit_restorer import choose_options, evenly, main, tell_if_useless
+from fit_restorer import choose_options, evenly, main, tell_if_no_better
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.1])
@@ -85,13 +85,13 @@ def test_weights_of_another_training_are_applied_with_options_of_their_own(tmp_p
 
 
 @pytest.mark.parametrize("best", [25.0, 35.0])
-def test_a_training_that_is_no_better_than_its_input_says_so(
+def test_a_restorer_that_is_no_better_than_its_input_says_so(
     best: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clean = np.full((2, 16, 16, 3), 100, np.uint8)
     for side, tiles in (("clean", clean), ("degraded", clean + 8)):  # 30.07 dB
         np.save(tmp_path / f"{side}.npy", tiles)
-    tell_if_useless(argparse.Namespace(dataset=tmp_path, pairs=tmp_path, out=tmp_path / "model"), best)
+    tell_if_no_better(argparse.Namespace(dataset=tmp_path, pairs=tmp_path, out=tmp_path / "model"), best)
     told = capsys.readouterr().err
     assert ("model: 25.00 dB on validation images that have 30.07 dB unrestored" in told) == (best < 30)
     assert bool(told) == (best < 30)
