@@ -82,6 +82,15 @@ def test_an_image_is_learned_from_alone(prior: Prior, how: object) -> None:
         assert torch.equal(torch.rand(1), expected)
 
 
+def test_an_untrained_network_makes_a_better_image_than_it_begins_with() -> None:
+    clean = textures()
+    observed = SMALLER.observe(clean, torch.Generator().manual_seed(0))
+    how = DIPDescent(strength=4, steps=100, width=8, scales=2, precision="float32")
+    found = DIP(NoOptions()).reconstruct(observed, SMALLER, how)
+    error, before = ((image - clean).square().mean((1, 2, 3)) for image in (found, SMALLER.start(observed)))
+    assert (error < 0.8 * before).all(), (error, before)
+
+
 def test_the_denoiser_learns_from_noise_of_all_levels() -> None:
     images = data.brick()[None, :64, :64]
     options = DenoiserOptions(most=0.3)
