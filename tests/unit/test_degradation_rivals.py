@@ -14,7 +14,15 @@ from nopairs.training.data import UnpairedData
 from nopairs.training.loop import Trainer
 from nopairs.training.options import TrainingOptions
 
-FLOW = {"steps": 2, "levels": 2, "width": 8, "blocks": 1, "reduced": 4}
+FLOW = {
+    "steps": 2,
+    "levels": 2,
+    "width": 8,
+    "encoder": "residual",
+    "encoder_width": 8,
+    "blocks": 1,
+    "reduced": 4,
+}
 GAN = {"width": 8, "blocks": 1, "critic_width": 8, "perceptual": "gradients"}
 
 
@@ -60,6 +68,33 @@ def test_the_flow_is_invertible_and_its_determinant_is_that_of_its_jacobian() ->
     )
     expected = torch.linalg.slogdet(jacobian.double())[1].float()
     torch.testing.assert_close(log_determinant[0], expected, atol=1e-3, rtol=1e-4)
+
+
+def test_deflows_features_begin_with_an_rrdbs_weights_and_are_learned_on(tmp_path: Path) -> None:
+    published = make("restorer", "rrdb", {"width": 4, "blocks": 2, "scale": 8})
+    torch.save(
+        {f"model.{name}": value for name, value in published.model.state_dict().items()}, tmp_path / "x8.pth"
+    )
+    chosen = {**FLOW, "encoder": "rrdb", "encoder_width": 4, "blocks": 2, "start": str(tmp_path / "x8.pth")}
+    run = trainer("deflow", chosen, tmp_path / "model", 3, lr=1e-2)
+    flow, images = run.network.eval(), torch.rand(1, 3, 8, 8)
+    trunk = published.model[:2](images)
+    seen = flow.condition(images)
+    assert seen.shape == (1, 8, 8, 8)  # one of two blocks, and the whole
+    torch.testing.assert_close(seen[:, 4:], trunk)
+    torch.testing.assert_close(published.model[1].sub[2](seen[:, :4]) + published.model[0](images), trunk)
+    learned = run.run().weights["condition.layers.0.weight"]
+    assert not torch.equal(learned, published.model[0].weight)
+    # What was trained is loaded without the file that it began with.
+    (tmp_path / "x8.pth").unlink()
+    assert make("degradation", "deflow", chosen).condition.channels == 8
+
+
+def test_all_of_rrdbs_features_at_the_papers_size() -> None:
+    with torch.device("meta"):
+        flow = make("degradation", "deflow", {})
+    assert flow.condition.taps == [1, 8, 15, 22] and flow.condition.channels == 320
+    assert sum(value.numel() for value in flow.parameters()) == pytest.approx(42.7e6, rel=0.01)
 
 
 def test_scales_are_bounded_whatever_the_weights() -> None:
@@ -163,6 +198,8 @@ def test_low_frequencies_are_means_and_flat_images_have_no_high_ones() -> None:
         ("dsgan", {"perceptual": "vgg"}),
         ("deflow", {"clamp": 0}),
         ("deflow", {"noise": -1.0}),
+        ("deflow", {"encoder": "vgg"}),
+        ("deflow", {"encoder": "residual", "start": "x8.pth"}),
     ],
 )
 def test_impossible_options(kind: str, options: dict[str, object]) -> None:

@@ -4,6 +4,9 @@
 rule train_degradation:
     input:
         "results/data/{dataset}/index.csv",
+        weights=lambda wildcards: weight_files(
+            DEGRADATIONS[wildcards.degradation].get("options", {})
+        ),
     output:
         multiext(
             "results/models/{dataset}/{degradation}/seed{seed}/",

@@ -1,8 +1,8 @@
 """DASR's degradation network: as DSGAN's, with Haar wavelets in the place of a mean over squares.
 
 Wei, Gu, Li, Timofte, Jin and Song, Unsupervised real-world image super resolution via domain-distance aware training, CVPR 2021. Its
-second half, which weighs the restorer's loss by each pair's distance from the real domain, is not here: every restorer is
-trained on every degradation's pairs alike.
+second half, which weighs the restorer's loss by each pair's distance from the real domain, is not here: every restorer is trained on every
+degradation's pairs alike (docs/decisions.md).
 """
 
 from __future__ import annotations

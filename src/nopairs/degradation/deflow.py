@@ -1,8 +1,8 @@
 """DeFlow: both domains in one conditional flow, where the degradation is a shift of the latent (Wolf et al., CVPR 2021).
 
 A flow f, conditioned on features of a much reduced image, takes clean images to z ~ N(0, I) and degraded ones to z + u, u ~ N(m, S)
-independent of it; LUD-VAE's appendix C, equation 13, is its likelihood. A clean image is degraded by z = f(x), then f^-1(z + u). What is
-here is its -NP variant: the features are learned with the flow, where the original takes them from a pretrained network.
+independent of it; LUD-VAE's appendix C, equation 13, is its likelihood. A clean image is degraded by z = f(x), then f^-1(z + u). The
+features are those of RRDB's blocks, learned with the flow; `start` begins with published weights, and without it this is the -NP variant.
 
 Trainings of this flow are known to diverge. Logarithms of scales are bounded, so that no layer's inverse can explode; batches whose
 likelihood is not finite are left out and counted, and a training that leaves out more than its `skips` fails.
@@ -19,9 +19,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopairs.data.resizing import reduce
+from nopairs.data.weights import find, is_reference
 from nopairs.degradation.blocks import encoder
 from nopairs.errors import NopairsError
+from nopairs.restorers import rrdb
 from nopairs.training import parallel
+
+ENCODERS = ("rrdb", "residual")
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,10 @@ class DeflowOptions:
 
     steps: of normalisation, mixing and coupling at each level (its K).
     levels: halvings of the side, each with four times the channels (its L).
-    width: channels within the couplings and of the condition.
-    blocks: residual blocks of the network that reads the condition.
+    width: channels within the couplings.
+    encoder: network that reads the condition, one of `ENCODERS`: RRDB, or plain residual blocks for small flows.
+    encoder_width, blocks: its channels and blocks.
+    start: an RRDB's weights to begin with (a path, or `catalogue:<entry>/<path>`), of any scale; none learns them from scratch.
     reduced: how many times smaller the image is that conditions.
     noise: standard deviation of the noise on the condition in training, in [0, 1] units: it hides what is left of the domain.
     clamp: largest logarithm of a coupling's scale.
@@ -39,18 +45,29 @@ class DeflowOptions:
 
     steps: int = 16
     levels: int = 3
-    width: int = 64
-    blocks: int = 4
+    width: int = 128
+    encoder: str = "rrdb"
+    encoder_width: int = 64
+    blocks: int = 23
+    start: str = ""
     reduced: int = 8
     noise: float = 0.03
     clamp: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "levels", "width", "blocks", "reduced", "clamp"):
+        for name in ("steps", "levels", "width", "encoder_width", "blocks", "reduced", "clamp"):
             if getattr(self, name) <= 0:
                 raise NopairsError(f"deflow: {name} is {getattr(self, name)}; it must be positive")
         if self.noise < 0:
             raise NopairsError(f"deflow: noise {self.noise} must not be negative")
+        if self.encoder not in ENCODERS:
+            raise NopairsError(
+                f"deflow: encoder {self.encoder!r} is unknown; take one of {', '.join(ENCODERS)}"
+            )
+        if self.start and self.encoder != "rrdb":
+            raise NopairsError("deflow: `start` names an RRDB's weights; give `encoder: rrdb`")
+        if is_reference(self.start):
+            find(self.start)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -66,7 +83,8 @@ class DeflowOptions:
 class Step(nn.Module):
     """One step of the flow: a scale and shift for each channel, an invertible mixture of channels, a coupling told the condition."""
 
-    def __init__(self, channels: int, options: DeflowOptions) -> None:
+    def __init__(self, channels: int, told: int, options: DeflowOptions) -> None:
+        """`told`: channels of the condition."""
         super().__init__()
         self.log_scale, self.shift = (nn.Parameter(torch.zeros(1, channels, 1, 1)) for _ in range(2))
         rotation, _ = torch.linalg.qr(torch.randn(channels, channels))
@@ -75,7 +93,7 @@ class Step(nn.Module):
         last = nn.Conv2d(options.width, 2 * (channels - self.kept), 3, padding=1)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # it has one
-        first = nn.Conv2d(self.kept + options.width, options.width, 3, padding=1)
+        first = nn.Conv2d(self.kept + told, options.width, 3, padding=1)
         self.network = nn.Sequential(
             first, nn.ReLU(), nn.Conv2d(options.width, options.width, 1), nn.ReLU(), last
         )
@@ -108,6 +126,28 @@ class Step(nn.Module):
         return self.clamp * torch.tanh(raw / self.clamp)
 
 
+class Rrdbs(nn.Module):
+    """What RRDB knows of an image before it enlarges it: the outputs of four of its blocks and of the whole."""
+
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.layers = rrdb.layers(width, blocks, scale=1)[:2]
+        # Of 23 blocks the 2nd, 9th, 16th and 23rd, as the original takes them.
+        self.taps = sorted({round(1 + (blocks - 2) * part / 3) for part in range(4)} & set(range(blocks)))
+        self.channels = width * (len(self.taps) + 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Map (batch, 3, H, W) to (batch, channels, H, W)."""
+        first, shortcut = self.layers
+        features = start = first(images)
+        kept = []
+        for number, layer in enumerate(shortcut.sub):
+            features = layer(features)
+            if number in self.taps:
+                kept.append(features)
+        return torch.cat([*kept, start + features], 1)
+
+
 class Deflow(nn.Module):
     """The conditional flow and the latent shift."""
 
@@ -118,13 +158,26 @@ class Deflow(nn.Module):
     def __init__(self, options: DeflowOptions) -> None:
         super().__init__()
         self.options = options
+        if options.encoder == "rrdb":
+            self.condition: Any = Rrdbs(options.encoder_width, options.blocks)
+            told = self.condition.channels
+        else:
+            self.condition = encoder(3, options.encoder_width, options.blocks, 0)
+            told = options.encoder_width
         channels = [3 * 4 ** (level + 1) for level in range(options.levels)]
         # Level after level; each begins by moving 2 x 2 pixels into channels.
-        self.flow: Any = nn.ModuleList(Step(size, options) for size in channels for _ in range(options.steps))
-        self.condition = encoder(3, options.width, options.blocks, 0)
+        self.flow: Any = nn.ModuleList(
+            Step(size, told, options) for size in channels for _ in range(options.steps)
+        )
         self.shift = nn.Parameter(torch.zeros(channels[-1]))
         # The root of the shift's covariance begins small: at first both domains have one latent distribution.
         self.shift_root = nn.Parameter(0.01 * torch.eye(channels[-1]))
+
+    def add_tutors(self) -> None:
+        """Read the weights that training begins with; a trained model needs them no more."""
+        options = self.options
+        if options.start:
+            rrdb.read_start(options.start, self.condition.layers, options.encoder_width, options.blocks)
 
     def features(self, images: torch.Tensor, generator: torch.Generator | None = None) -> list[torch.Tensor]:
         """Return the condition at each level's size, from (batch, 3, H, W), sides multiples of `options.multiple`."""

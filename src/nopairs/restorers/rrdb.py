@@ -41,6 +41,30 @@ class RrdbOptions:
             find(self.start)
 
 
+def layers(width: int, blocks: int, scale: int) -> Any:
+    """Return RRDB's layers, untrained: a convolution, the blocks between two ends of a shortcut, then what enlarges."""
+    make_torchvision_importable()
+    from spandrel.architectures.ESRGAN import ESRGAN
+
+    return ESRGAN(num_filters=width, num_blocks=blocks, scale=scale).model
+
+
+def read_start(start: str, network: nn.Module, width: int, blocks: int) -> None:
+    """Load into `network`, which is `layers` or the first of them, the weights of the file `start`.
+
+    Raises:
+        NopairsError: they are not weights of an RRDB of this size.
+    """
+    published = Pretrained(PretrainedOptions(start)).model.state_dict()
+    weights = {name.removeprefix("model."): value for name, value in published.items()}
+    try:
+        network.load_state_dict({name: weights[name] for name in network.state_dict()})
+    except (KeyError, RuntimeError):
+        raise NopairsError(
+            f"{start}: not weights of an RRDB of {blocks} blocks of {width} channels; give its size as the options say"
+        ) from None
+
+
 class Rrdb(nn.Module):
     """Enlarges by residual dense blocks at the small size, and convolutions behind each doubling."""
 
@@ -50,11 +74,8 @@ class Rrdb(nn.Module):
 
     def __init__(self, options: RrdbOptions) -> None:
         super().__init__()
-        make_torchvision_importable()
-        from spandrel.architectures.ESRGAN import ESRGAN
-
         self.options, self.scale = options, options.scale
-        self.model = ESRGAN(num_filters=options.width, num_blocks=options.blocks, scale=options.scale).model
+        self.model = layers(options.width, options.blocks, options.scale)
         # The exact radius, 15 convolutions a block, is far more than what the residual branches, scaled by 0.2, let through.
         self.margin = min(15 * options.blocks, 48) + 4
         self._initialise()
@@ -72,17 +93,8 @@ class Rrdb(nn.Module):
 
     def add_tutors(self) -> None:
         """Read the weights that training begins with; a trained model needs them no more."""
-        if not self.options.start:
-            return
-        published = Pretrained(PretrainedOptions(self.options.start)).state_dict()
-        weights = {name.removeprefix("model."): value for name, value in published.items()}
-        try:
-            self.load_state_dict(weights)
-        except RuntimeError:
-            raise NopairsError(
-                f"{self.options.start}: not weights of an RRDB of {self.options.blocks} blocks of {self.options.width} channels; "
-                "give its size as `width` and `blocks`"
-            ) from None
+        if self.options.start:
+            read_start(self.options.start, self.model, self.options.width, self.options.blocks)
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, h, w) in [0, 1] to (batch, 3, scale h, scale w), not clipped."""
