@@ -10,7 +10,7 @@ from skimage import data
 from nopairs.errors import NopairsError
 from nopairs.priors.base import Prior
 from nopairs.priors.dip import DIP, DIPDescent
-from nopairs.priors.networks import Corrected, Folded, UNet
+from nopairs.priors.networks import Corrected, Folded, InstanceNorm, UNet
 from nopairs.priors.operators import Blur, BlurDownsample, BlurDownsampleOptions, BlurOptions
 from nopairs.priors.patchnr import PatchNR, PatchNROptions
 from nopairs.priors.pnp import DenoiserOptions, NoiseData, PlugAndPlay, PlugAndPlaySteps
@@ -35,6 +35,18 @@ def test_networks_begin_as_the_identity_for_any_size(size: tuple[int, int]) -> N
     torch.testing.assert_close(Folded(2, 8, 2, extra=1)(image, image), image)
     torch.testing.assert_close(Corrected(UNet(1, 1, 8, 2))(image), image)
     assert UNet(3, 2, 8, 2)(torch.rand(1, 3, *size)).shape == (1, 2, *size)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_instances_are_normalised_as_torch_does(batch: int) -> None:
+    ours, theirs = InstanceNorm(4, affine=True), torch.nn.InstanceNorm2d(4, affine=True)
+    for layer in (ours, theirs):
+        torch.nn.init.uniform_(layer.weight, generator=torch.Generator().manual_seed(0))
+    values = torch.rand(batch, 4, 9, 7).requires_grad_(True)
+    gradients = [torch.autograd.grad(layer(values).pow(3).sum(), values)[0] for layer in (ours, theirs)]
+    torch.testing.assert_close(ours(values), theirs(values))
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].abs().max() > 0.01
 
 
 def test_plug_and_play_with_a_known_denoiser(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,9 +86,19 @@ class Corrected(nn.Module):
         return image + self.network(image).float()
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """torch's, which makes channels-last values contiguous and back; for one image it is batch normalisation, which does not."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Map (batch, channels, H, W) to the same shape."""
+        if len(values) > 1:
+            return super().forward(values)
+        return F.batch_norm(values, None, None, self.weight, self.bias, training=True, eps=self.eps)
+
+
 def _layer(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, padding=1, padding_mode="reflect"),
-        nn.InstanceNorm2d(outputs, affine=True),
+        InstanceNorm(outputs, affine=True),
         nn.LeakyReLU(0.1),
     )
