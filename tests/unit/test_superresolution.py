@@ -132,6 +132,20 @@ def test_a_potential_without_colour_sees_differences_alone() -> None:
         torch.manual_seed(0)
         potential = Potential(4, 2, colour=colour)
         assert torch.allclose(potential(images), potential(tinted), atol=1e-5) is not colour
+
+
+def test_a_potential_without_colour_sees_colour_noise_as_strong_as_brightness() -> None:
+    potential, seen = Potential(4, 2, colour=False), []
+    potential.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    noise = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    grey = 0.04 * noise.expand(1, 3, 16, 16) / 3**0.5
+    coloured = 0.01 * torch.cat([noise, 0 * noise, -noise], 1) / 2**0.5  # a quarter as strong
+    for images in (grey, coloured):
+        potential(0.5 + images)
+    assert seen[0].std() > 0.05
+    torch.testing.assert_close(seen[0][:, 0], seen[1][:, 1], atol=1e-5, rtol=1e-4)
+    for channel in (seen[0][:, 1:], seen[1][:, ::2]):
+        assert channel.abs().max() < 1e-5
         assert not torch.allclose(potential(images), potential(images.flip(2, 3) ** 2), atol=1e-5)
 
 

@@ -7,6 +7,8 @@ import torch
 # Brightness, red - blue, green - magenta: orthonormal.
 OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
 OPPONENT = OPPONENT / OPPONENT.norm(dim=1, keepdim=True)
+# Brightness has several times the contrast of colour differences: each is brought to about the same.
+GAIN = torch.tensor([2.0, 8.0, 8.0]).view(3, 1, 1)
 
 
 def to_opponent(images: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,11 @@ from itertools import pairwise
 import torch
 from torch import nn
 
+from nopairs.data.opponent import GAIN, to_opponent
 from nopairs.training import parallel
 
-# Brings photos of [0, 1] less their means to deviations near 1.
-CONTRAST = 4.0
+# Brings opponent colours of equal contrast, less their means, to deviations near 1.
+CONTRAST = 2.0
 
 
 class Discriminator(nn.Module):
@@ -40,7 +41,7 @@ class Potential(nn.Module):
     """A ResNet without normalisation: residual blocks, each before a halving. One number an image."""
 
     def __init__(self, width: int, levels: int, colour: bool = True) -> None:
-        """`colour`: whether an image's mean colour is seen."""
+        """`colour`: whether images are seen as they are; if not, their opponent colours at equal contrast, without the means."""
         super().__init__()
         self.colour = colour
         self.head = nn.Conv2d(3, width, 3, padding=1)
@@ -51,7 +52,8 @@ class Potential(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return f of each of (batch, 3, H, W), (batch, 1)."""
         if not self.colour:
-            images = CONTRAST * (images - images.mean((2, 3), keepdim=True))
+            images = to_opponent(images - images.mean((2, 3), keepdim=True))
+            images = CONTRAST * GAIN.to(images) * images
         features = self.head(images)
         for block in self.blocks:
             features = block(features)

@@ -31,7 +31,8 @@ class OtsOptions:
 
     scale, width, blocks, residual: of the map (`edsr.py`).
     critic_width, critic_levels: of the potential: its channels, and how often it halves images.
-    critic_colour: whether the potential sees the mean colour of a crop. Otherwise colours stay, which halves of few photos do not share.
+    critic_colour: whether the potential sees images as they are. Otherwise it sees opponent colours at equal contrast, in which faint
+        colour noise counts, without a crop's mean: colours stay, which halves of few photos do not share.
     reach: root mean square, in [0, 1], of what the map may change in an image: at the optimum the potential is nowhere steeper than
         the cost of that, and is kept so. 0: it may have any slope, as in the paper.
     inner: steps of the map for one of the potential.

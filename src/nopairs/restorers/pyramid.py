@@ -13,12 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nopairs.data.opponent import from_opponent, to_opponent
+from nopairs.data.opponent import GAIN, from_opponent, to_opponent
 from nopairs.errors import NopairsError
 from nopairs.restorers.dncnn import DnCNNOptions, convolutions
 
-# Brightness has several times the contrast of colour differences: each is brought to about the same, for the first layer and the last.
-GAIN = torch.tensor([2.0, 8.0, 8.0]).view(3, 1, 1)
 # Of the predicted noise: at 1 the coarsest level's first steps are too large for the learning rate of a DnCNN.
 STEP = 0.5
 
