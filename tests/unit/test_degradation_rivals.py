@@ -16,6 +16,7 @@ from nopairs.training.options import TrainingOptions
 
 FLOW = {
     "steps": 2,
+    "transitions": 1,
     "levels": 2,
     "width": 8,
     "encoder": "residual",
@@ -48,26 +49,50 @@ def trainer(kind: str, options: dict[str, object], folder: Path, steps: int, **t
     return Trainer(network, Noisy(), chosen, folder, seed=0, device=torch.device("cpu"), fingerprint="")
 
 
-def shaken() -> torch.nn.Module:
+def shaken(**options: object) -> torch.nn.Module:
     torch.manual_seed(0)
-    flow = make("degradation", "deflow", FLOW).eval()
+    flow = make("degradation", "deflow", {**FLOW, **options}).eval()
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     return flow
 
 
-def test_the_flow_is_invertible_and_its_determinant_is_that_of_its_jacobian() -> None:
-    flow = shaken()
+@pytest.mark.parametrize(("levels", "sizes"), [(2, [48]), (3, [6, 96])])
+def test_the_flow_is_invertible_and_its_determinant_is_that_of_its_jacobian(
+    levels: int, sizes: list[int]
+) -> None:
+    """Of three levels the first parts with half of its channels."""
+    flow = shaken(levels=levels)
     image = torch.rand(1, 3, 8, 8)
     features = flow.features(image)
-    z, log_determinant = flow.encode(image, features)
-    torch.testing.assert_close(flow.decode(z, features), image, atol=1e-5, rtol=0)
+    latents, log_determinant = flow.encode(image, features)
+    assert [z.shape[1] for z in latents] == sizes
+    torch.testing.assert_close(flow.decode(latents, features), image, atol=5e-5, rtol=0)
     jacobian = torch.autograd.functional.jacobian(
-        lambda flat: flow.encode(flat.view(1, 3, 8, 8), features)[0].flatten(), image.flatten()
+        lambda flat: torch.cat([z.flatten() for z in flow.encode(flat.view(1, 3, 8, 8), features)[0]]),
+        image.flatten(),
     )
     expected = torch.linalg.slogdet(jacobian.double())[1].float()
     torch.testing.assert_close(log_determinant[0], expected, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_what_degrades_is_in_the_latents_of_every_level(levels: int) -> None:
+    """Without a shift an image stays as it is; a shift of any latent changes it."""
+    flow = shaken(levels=levels)
+    clean = torch.rand(1, 3, 12, 8)
+    with torch.no_grad():
+        for latent in flow.latents:
+            latent.shift.zero_()
+            latent.root.zero_()
+        strength, generator = torch.ones(1), torch.Generator().manual_seed(0)
+        made = flow.make_pairs(clean, None, "clean", strength, generator)[1]
+        torch.testing.assert_close(made, clean, atol=5e-5, rtol=0)
+        for latent in flow.latents:
+            latent.shift.fill_(0.5)
+            assert (flow.make_pairs(clean, None, "clean", strength, generator)[1] - clean).abs().mean() > 1e-3
+            latent.shift.zero_()
 
 
 def test_deflows_features_begin_with_an_rrdbs_weights_and_are_learned_on(tmp_path: Path) -> None:
@@ -94,38 +119,42 @@ def test_all_of_rrdbs_features_at_the_papers_size() -> None:
     with torch.device("meta"):
         flow = make("degradation", "deflow", {})
     assert flow.condition.taps == [1, 8, 15, 22] and flow.condition.channels == 320
-    assert sum(value.numel() for value in flow.parameters()) == pytest.approx(42.7e6, rel=0.01)
+    assert sum(value.numel() for value in flow.parameters()) == pytest.approx(
+        62.94e6, rel=0.02
+    )  # Table 1 of LUD-VAE
 
 
 def test_scales_are_bounded_whatever_the_weights() -> None:
     flow = make("degradation", "deflow", {**FLOW, "clamp": 0.5}).eval()
     with torch.no_grad():
-        for step in flow.flow:
+        for step in flow.levels[0]:
             step.log_scale.fill_(1000)
-            step.network[-1].bias.fill_(1000)
+        for step in flow.levels[1][flow.options.transitions :]:
+            step.injector.layers[-1].bias.fill_(1000)
+            step.coupling.layers[-1].bias.fill_(1000)
     image = torch.rand(1, 3, 8, 8)
     _, log_determinant = flow.encode(image, flow.features(image))
     values = 3 * 8 * 8
-    # Each step's channels are scaled by at most e^0.5, and half of them once more.
-    assert abs(float(log_determinant.detach())) <= 4 * 0.5 * 1.5 * values + 1
+    # Three steps of the first level and two of the second scale by at most e^0.5, these two half of the channels once more.
+    assert abs(float(log_determinant.detach())) <= (3 + 2 * 1.5) * 0.5 * values + 1
     assert log_determinant.isfinite().all()
 
 
 def test_the_shifts_density_is_the_sums_of_two_gaussians() -> None:
-    flow = shaken()
+    latent = shaken().latents[-1]
     z = torch.randn(2, 48, 2, 2)
-    root = flow.shift_root.detach()
+    root = latent.root.detach()
     covariance = torch.eye(48) + root @ root.T
-    expected = torch.distributions.MultivariateNormal(flow.shift.detach(), covariance)
+    expected = torch.distributions.MultivariateNormal(latent.shift.detach(), covariance)
     vectors = z.permute(0, 2, 3, 1)
-    torch.testing.assert_close(flow.log_density(z, True), expected.log_prob(vectors).sum((1, 2)))
+    torch.testing.assert_close(latent.log_density(z, True), expected.log_prob(vectors).sum((1, 2)))
     torch.testing.assert_close(
-        flow.log_density(z, False), torch.distributions.Normal(0.0, 1.0).log_prob(z).sum((1, 2, 3))
+        latent.log_density(z, False), torch.distributions.Normal(0.0, 1.0).log_prob(z).sum((1, 2, 3))
     )
 
 
 def test_deflow_learns_noise_of_any_size_of_image(tmp_path: Path) -> None:
-    run = trainer("deflow", {**FLOW, "noise": 0.15}, tmp_path, 250, lr=5e-3, clip=1.0, skips=5)
+    run = trainer("deflow", {**FLOW, "noise": 0.15}, tmp_path, 120, lr=8e-3, clip=1.0, skips=5)
     flow = make("degradation", "deflow", {**FLOW, "noise": 0.15})
     flow.load_state_dict(run.run().weights)
     clean = torch.full((8, 3, 18, 13), 0.45)
@@ -141,7 +170,7 @@ def test_deflow_learns_noise_of_any_size_of_image(tmp_path: Path) -> None:
 def test_deflows_skipped_batches_are_counted_and_too_many_fail(tmp_path: Path) -> None:
     run = trainer("deflow", FLOW, tmp_path, 5, skips=1)
     with torch.no_grad():
-        run.network.shift.fill_(float("inf"))
+        run.network.latents[-1].shift.fill_(float("inf"))
     with pytest.raises(NopairsError, match="not finite at step 1 after 1 skipped batches"):
         run.run()
 

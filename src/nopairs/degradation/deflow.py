@@ -32,7 +32,8 @@ ENCODERS = ("rrdb", "residual")
 class DeflowOptions:
     """Size of the flow; the defaults are the paper's.
 
-    steps: of normalisation, mixing and coupling at each level (its K).
+    steps: of normalisation, mixing, injection and coupling at each level (its K).
+    transitions: steps without injection and coupling that begin each level.
     levels: halvings of the side, each with four times the channels (its L).
     width: channels within the couplings.
     encoder: network that reads the condition, one of `ENCODERS`: RRDB, or plain residual blocks for small flows.
@@ -44,6 +45,7 @@ class DeflowOptions:
     """
 
     steps: int = 16
+    transitions: int = 2
     levels: int = 3
     width: int = 128
     encoder: str = "rrdb"
@@ -58,8 +60,10 @@ class DeflowOptions:
         for name in ("steps", "levels", "width", "encoder_width", "blocks", "reduced", "clamp"):
             if getattr(self, name) <= 0:
                 raise NopairsError(f"deflow: {name} is {getattr(self, name)}; it must be positive")
-        if self.noise < 0:
-            raise NopairsError(f"deflow: noise {self.noise} must not be negative")
+        if min(self.noise, self.transitions) < 0:
+            raise NopairsError(
+                f"deflow: noise {self.noise} and transitions {self.transitions} must not be negative"
+            )
         if self.encoder not in ENCODERS:
             raise NopairsError(
                 f"deflow: encoder {self.encoder!r} is unknown; take one of {', '.join(ENCODERS)}"
@@ -80,50 +84,98 @@ class DeflowOptions:
         return math.lcm(2**self.levels, self.reduced)
 
 
+class Affine(nn.Module):
+    """Scales and shifts of channels, read from other channels; none at first."""
+
+    def __init__(self, seen: int, changed: int, width: int, clamp: float) -> None:
+        """`seen`, `changed`: channels that are read, and that are scaled; `width`: of the hidden layers, none if 0."""
+        super().__init__()
+        self.clamp = clamp
+        layers: list[nn.Module] = []
+        if width:
+            layers = [nn.Conv2d(seen, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU()]
+        last = nn.Conv2d(width or seen, 2 * changed, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # it has one
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, seen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Map (batch, seen, H, W) to logarithms of scales, within +-clamp, and shifts, both (batch, changed, H, W)."""
+        raw, shift = self.layers(seen).float().chunk(2, 1)
+        return bounded(raw, self.clamp), shift
+
+
 class Step(nn.Module):
-    """One step of the flow: a scale and shift for each channel, an invertible mixture of channels, a coupling told the condition."""
+    """One step of the flow: a scale and shift for each channel and an invertible mixture of channels (SRFlow's transition step).
+
+    Told a condition, it goes on with an affine map of all channels that reads the condition alone, and a coupling that reads both.
+    """
 
     def __init__(self, channels: int, told: int, options: DeflowOptions) -> None:
-        """`told`: channels of the condition."""
+        """`told`: channels of the condition; 0 for a transition step."""
         super().__init__()
         self.log_scale, self.shift = (nn.Parameter(torch.zeros(1, channels, 1, 1)) for _ in range(2))
         rotation, _ = torch.linalg.qr(torch.randn(channels, channels))
         self.mixture = nn.Parameter(rotation)
-        self.kept, self.clamp = channels // 2, options.clamp
-        last = nn.Conv2d(options.width, 2 * (channels - self.kept), 3, padding=1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]  # it has one
-        first = nn.Conv2d(self.kept + told, options.width, 3, padding=1)
-        self.network = nn.Sequential(
-            first, nn.ReLU(), nn.Conv2d(options.width, options.width, 1), nn.ReLU(), last
-        )
+        self.kept, self.told, self.clamp = channels // 2, told, options.clamp
+        if told:
+            self.injector = Affine(told, channels, options.width, options.clamp)
+            self.coupling = Affine(self.kept + told, channels - self.kept, options.width, options.clamp)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the step's output, and the logarithm of its Jacobian's determinant, (batch,)."""
         pixels = x.shape[2] * x.shape[3]
-        scale = self._bounded(self.log_scale)
-        x = (x + self.shift) * scale.exp()
-        x = torch.einsum("dc,bchw->bdhw", self.mixture, x)
+        scale = bounded(self.log_scale, self.clamp)
+        x = torch.einsum("dc,bchw->bdhw", self.mixture, (x + self.shift) * scale.exp())
+        total = pixels * (scale.sum() + torch.linalg.slogdet(self.mixture.float())[1])
+        if not self.told:
+            return x, total.expand(len(x))
+        log_scale, shift = self.injector(condition)
+        x = (x + shift) * log_scale.exp()
+        total = total + log_scale.sum((1, 2, 3))
         kept, changed = x[:, : self.kept], x[:, self.kept :]
-        log_scale, shift = self._coupling(kept, condition)
+        log_scale, shift = self.coupling(torch.cat([kept, condition], 1))
         x = torch.cat([kept, (changed + shift) * log_scale.exp()], 1)
-        fixed = pixels * (scale.sum() + torch.linalg.slogdet(self.mixture.float())[1])
-        return x, log_scale.sum((1, 2, 3)) + fixed
+        return x, total + log_scale.sum((1, 2, 3))
 
     def inverse(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Undo `forward`."""
-        kept, changed = x[:, : self.kept], x[:, self.kept :]
-        log_scale, shift = self._coupling(kept, condition)
-        x = torch.cat([kept, changed * (-log_scale).exp() - shift], 1)
+        if self.told:
+            kept, changed = x[:, : self.kept], x[:, self.kept :]
+            log_scale, shift = self.coupling(torch.cat([kept, condition], 1))
+            x = torch.cat([kept, changed * (-log_scale).exp() - shift], 1)
+            log_scale, shift = self.injector(condition)
+            x = x * (-log_scale).exp() - shift
         x = torch.einsum("dc,bchw->bdhw", torch.linalg.inv(self.mixture.float()), x)
-        return x * (-self._bounded(self.log_scale)).exp() - self.shift
+        return x * (-bounded(self.log_scale, self.clamp)).exp() - self.shift
 
-    def _coupling(self, kept: torch.Tensor, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        raw, shift = self.network(torch.cat([kept, condition], 1)).float().chunk(2, 1)
-        return self._bounded(raw), shift
 
-    def _bounded(self, raw: torch.Tensor) -> torch.Tensor:
-        return self.clamp * torch.tanh(raw / self.clamp)
+class Latent(nn.Module):
+    """A latent's distribution at each place: N(0, I) of clean images, and of degraded ones that plus u ~ N(shift, root root^T)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(channels))
+        # Small at first: both domains begin with one distribution.
+        self.root = nn.Parameter(0.01 * torch.eye(channels))
+
+    def log_density(self, z: torch.Tensor, shifted: bool) -> torch.Tensor:
+        """Return log N(z; 0, I), or of the shifted latents log N(z; shift, I + root root^T), summed over all values: (batch,)."""
+        if shifted:
+            covariance = torch.eye(len(self.shift), device=z.device) + self.root @ self.root.T
+            density = torch.distributions.MultivariateNormal(self.shift, covariance)
+            return density.log_prob(z.permute(0, 2, 3, 1)).sum((1, 2))
+        return -0.5 * (z.square() + math.log(2 * math.pi)).sum((1, 2, 3))
+
+    def degrade(self, z: torch.Tensor, strength: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return z + u, u drawn for each place; `strength` (batch,) scales its deviation, not its mean."""
+        normal = torch.randn(z.shape, generator=generator).to(z) * strength.view(-1, 1, 1, 1).float()
+        return z + self.shift.view(1, -1, 1, 1) + torch.einsum("dc,bchw->bdhw", self.root, normal)
+
+
+def bounded(raw: torch.Tensor, clamp: float) -> torch.Tensor:
+    """Return values within +-clamp, equal to `raw` near zero."""
+    return clamp * torch.tanh(raw / clamp)
 
 
 class Rrdbs(nn.Module):
@@ -149,7 +201,7 @@ class Rrdbs(nn.Module):
 
 
 class Deflow(nn.Module):
-    """The conditional flow and the latent shift."""
+    """The conditional flow and the latents' shifts."""
 
     Options = DeflowOptions
     MODES = ("clean",)
@@ -164,14 +216,20 @@ class Deflow(nn.Module):
         else:
             self.condition = encoder(3, options.encoder_width, options.blocks, 0)
             told = options.encoder_width
-        channels = [3 * 4 ** (level + 1) for level in range(options.levels)]
-        # Level after level; each begins by moving 2 x 2 pixels into channels.
-        self.flow: Any = nn.ModuleList(
-            Step(size, told, options) for size in channels for _ in range(options.steps)
-        )
-        self.shift = nn.Parameter(torch.zeros(channels[-1]))
-        # The root of the shift's covariance begins small: at first both domains have one latent distribution.
-        self.shift_root = nn.Parameter(0.01 * torch.eye(channels[-1]))
+        # Level after level; each begins by moving 2 x 2 pixels into channels. Half of the channels become a latent of their
+        # own after every level but the last two, as the original's.
+        levels, splits, latents, channels = [], [], [], 3
+        kinds = [0] * options.transitions + [told] * options.steps
+        for level in range(options.levels):
+            channels *= 4
+            levels.append(nn.ModuleList(Step(channels, kind, options) for kind in kinds))
+            if level < options.levels - 2:
+                channels //= 2
+                splits.append(Affine(channels, channels, 0, options.clamp))
+                latents.append(Latent(channels))
+        self.levels: Any = nn.ModuleList(levels)
+        self.splits: Any = nn.ModuleList(splits)
+        self.latents: Any = nn.ModuleList([*latents, Latent(channels)])
 
     def add_tutors(self) -> None:
         """Read the weights that training begins with; a trained model needs them no more."""
@@ -190,23 +248,34 @@ class Deflow(nn.Module):
         ]
         return [F.interpolate(seen, size=size, mode="nearest") for size in sizes]
 
-    def encode(self, images: torch.Tensor, features: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the latent (batch, 3 * 4^levels, H / 2^levels, W / 2^levels), and the log-determinant (batch,)."""
-        z, total = images - 0.5, images.new_zeros(len(images))
-        for index, step in enumerate(self.flow):
-            if index % self.options.steps == 0:
-                z = F.pixel_unshuffle(z, 2)
-            z, log_determinant = step(z, features[index // self.options.steps])
-            total = total + log_determinant
-        return z, total
+    def encode(
+        self, images: torch.Tensor, features: list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return the latents, finest first, each (batch, channels, H', W'), and the log-determinant (batch,)."""
+        x, total, latents = images - 0.5, images.new_zeros(len(images)), []
+        for level, steps in enumerate(self.levels):
+            x = F.pixel_unshuffle(x, 2)
+            for step in steps:
+                x, log_determinant = step(x, features[level])
+                total = total + log_determinant
+            if level < len(self.splits):
+                x, parted = x.chunk(2, 1)
+                log_scale, shift = self.splits[level](x)
+                latents.append((parted + shift) * log_scale.exp())
+                total = total + log_scale.sum((1, 2, 3))
+        return [*latents, x], total
 
-    def decode(self, z: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
+    def decode(self, latents: list[torch.Tensor], features: list[torch.Tensor]) -> torch.Tensor:
         """Return the images of latents, undoing `encode`."""
-        for index, step in reversed(list(enumerate(self.flow))):
-            z = step.inverse(z, features[index // self.options.steps])
-            if index % self.options.steps == 0:
-                z = F.pixel_shuffle(z, 2)
-        return z + 0.5
+        x = latents[-1]
+        for level, steps in reversed(list(enumerate(self.levels))):
+            if level < len(self.splits):
+                log_scale, shift = self.splits[level](x)
+                x = torch.cat([x, latents[level] * (-log_scale).exp() - shift], 1)
+            for step in reversed(steps):
+                x = step.inverse(x, features[level])
+            x = F.pixel_shuffle(x, 2)
+        return x + 0.5
 
     def losses(
         self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
@@ -216,19 +285,12 @@ class Deflow(nn.Module):
             nlls = {}
             for name, images in (("clean", clean), ("degraded", degraded)):
                 noisy = images.float() + (parallel.randn_like(images.float()) / 255)
-                z, log_determinant = self.encode(noisy, self.features(images.float()))
-                log_likelihood = log_determinant + self.log_density(z, shifted=name == "degraded")
+                latents, log_determinant = self.encode(noisy, self.features(images.float()))
+                log_likelihood = log_determinant
+                for latent, z in zip(self.latents, latents, strict=True):
+                    log_likelihood = log_likelihood + latent.log_density(z, shifted=name == "degraded")
                 nlls[f"{name}_nll"] = -log_likelihood.mean() / images[0].numel()
         return {"loss": sum(nlls.values(), torch.zeros_like(nlls["clean_nll"])) / 2, **nlls}
-
-    def log_density(self, z: torch.Tensor, shifted: bool) -> torch.Tensor:
-        """Return log N(z; 0, I), or of the shifted latents log N(z; m, I + S), summed over all values: (batch,)."""
-        vectors = z.permute(0, 2, 3, 1)
-        if shifted:
-            covariance = torch.eye(len(self.shift), device=z.device) + self.shift_root @ self.shift_root.T
-            density = torch.distributions.MultivariateNormal(self.shift, covariance)
-            return density.log_prob(vectors).sum((1, 2))
-        return -0.5 * (vectors.square() + math.log(2 * math.pi)).sum((1, 2, 3))
 
     def make_pairs(
         self,
@@ -244,8 +306,10 @@ class Deflow(nn.Module):
         padded = F.pad(clean, (0, -width % multiple, 0, -height % multiple), mode="reflect").float()
         with torch.autocast(clean.device.type, enabled=False):
             features = self.features(padded, generator)
-            z, _ = self.encode(padded, features)
-            normal = torch.randn(z.shape, generator=generator).to(z) * strength.view(-1, 1, 1, 1).float()
-            u = self.shift.view(1, -1, 1, 1) + torch.einsum("dc,bchw->bdhw", self.shift_root, normal)
-            made = self.decode(z + u, features)
+            latents, _ = self.encode(padded, features)
+            shifted = [
+                latent.degrade(z, strength, generator)
+                for latent, z in zip(self.latents, latents, strict=True)
+            ]
+            made = self.decode(shifted, features)
         return clean, made[..., :height, :width]
