@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from nopairs import command, registry
-from nopairs.data.images import read_rgb
+from nopairs.data.images import evenly, read_rgb
 from nopairs.data.tiles import to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import write_json
@@ -53,8 +53,7 @@ def validation_images(dataset: Path) -> list[np.ndarray]:
     paths = sorted((dataset / "val/clean").glob("*.png"))
     if not paths:
         raise NopairsError(f"{dataset}: no validation images to choose a strength on; name a `strength`")
-    places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), MOST_JUDGES)).round().astype(int))
-    return [read_rgb(paths[place]) for place in places]
+    return [read_rgb(paths[place]) for place in evenly(len(paths), MOST_JUDGES)]
 
 
 def part(image: np.ndarray, operator: Operator) -> np.ndarray:

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import yaml
 
 from nopairs import command, registry
+from nopairs.data.images import evenly
 from nopairs.files import atomic_file, read_json, write_csv
 from nopairs.models import DESCRIPTION, load_weights, make, save_model, training_roles
 from nopairs.training.data import Images, PairedData, dataset_data, hold_out, validation_psnr
@@ -40,7 +40,7 @@ def main(args: argparse.Namespace) -> None:
     val = read_validation(args.dataset)
     if args.stand_in and not val:
         val = hold_out(*load_pairs(args.stand_in))
-    val = evenly(val, MOST_JUDGES)
+    val = [val[place] for place in evenly(len(val), MOST_JUDGES)]
     if borrows:
         borrow(args.weights_of, entry, val, args.out)
         return
@@ -89,12 +89,6 @@ def training_data(args: argparse.Namespace, roles: Sequence[str], options: Train
     if roles:
         return dataset_data(args.dataset, roles, val, options)
     return PairedData.with_validation(*load_pairs(args.pairs), val, options)
-
-
-def evenly(images: Images, most: int) -> Images:
-    """Return at most `most` of the images, evenly spread."""
-    places = np.unique(np.linspace(0, len(images) - 1, min(len(images), most)).round().astype(int))
-    return [images[place] for place in places]
 
 
 def choose_options(entry: dict[str, Any], val: Images) -> tuple[dict[str, Any], list[dict[str, float]]]:

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from nopairs import command
-from nopairs.data.images import read_rgb, write_png
+from nopairs.data.images import evenly, read_rgb, write_png
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, read_json, write_json
 from nopairs.metrics.noise import noise_statistics, pick_patches
@@ -22,7 +22,7 @@ def main(args: argparse.Namespace) -> None:
     if not names:
         raise NopairsError(f"{args.clean}: no PNG in it; name the folder of clean images")
     if args.limit:
-        names = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, args.limit).round().astype(int))]
+        names = [names[i] for i in evenly(len(names), args.limit)]
     clean = [read_rgb(args.clean / name) for name in names]
     degraded = [read_rgb(args.degraded / name) for name in names] if args.degraded else degrade(clean, args)
     statistics = noise_statistics([image / 255 for image in clean], [image / 255 for image in degraded])

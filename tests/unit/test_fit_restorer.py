@@ -17,7 +17,7 @@ from nopairs.models import load_model, make, save_model
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-from fit_restorer import choose_options, evenly, main, tell_if_no_better
+from fit_restorer import choose_options, main, tell_if_no_better
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.1])
@@ -29,12 +29,6 @@ def test_the_strength_with_the_best_validation_psnr_is_chosen(sigma: float) -> N
     assert options == {"strength": sigma}
     assert [row["strength"] for row in log] == [0.03, 0.1, 0.3]
     assert max(log, key=lambda row: row["val_psnr"])["strength"] == sigma
-
-
-def test_of_many_validation_images_some_judge_evenly_spread() -> None:
-    images = [(np.full((1, 1, 3), k), np.zeros((1, 1, 3))) for k in range(101)]
-    assert [int(clean[0, 0, 0]) for clean, _ in evenly(images, 5)] == [0, 25, 50, 75, 100]
-    assert evenly(images, 200) == images and evenly([], 5) == []
 
 
 def test_what_needs_no_choice_keeps_its_options() -> None:

@@ -16,7 +16,16 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 from PIL.ExifTags import IFD, Base
 
-from nopairs.data.images import Photo, left_out, list_images, load_photo, read_rgb, save_photo, write_png
+from nopairs.data.images import (
+    Photo,
+    evenly,
+    left_out,
+    list_images,
+    load_photo,
+    read_rgb,
+    save_photo,
+    write_png,
+)
 from nopairs.errors import NopairsError
 
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -503,3 +512,8 @@ def test_list_images(tmp_path: Path) -> None:
     assert left_out(tmp_path / "phone") == {"without suffix": 1, ".heic": 2}
     with pytest.raises(NopairsError, match=r"holds no image, .*but 2 \.heic; known suffixes are"):
         list_images(tmp_path / "phone")
+
+
+def test_some_of_many_are_evenly_spread() -> None:
+    assert list(evenly(101, 5)) == [0, 25, 50, 75, 100]
+    assert list(evenly(3, 5)) == [0, 1, 2] and list(evenly(0, 5)) == []

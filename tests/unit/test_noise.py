@@ -12,6 +12,7 @@ from skimage import data
 from nopairs.data.images import read_rgb, write_png
 from nopairs.errors import NopairsError
 from nopairs.metrics.noise import noise_statistics, pick_patches
+from nopairs.training.pairs import save_pairs
 
 SIGMA = 0.08
 KERNEL = np.array([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
@@ -145,3 +146,42 @@ def test_the_noise_of_a_model_that_collects_is_the_degraded_tiles(tmp_path: Path
     )
     found = json.loads((tmp_path / "out/noise.json").read_text())
     np.testing.assert_allclose(found["std"], 20 / 255, rtol=0.1)
+
+
+def test_made_tiles_are_as_near_as_what_was_learned_is_right(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tiles = {
+        side: [photo()[y : y + 64, x : x + 64] for y in range(0, 192, 64) for x in range(0, 256, 64)]
+        for side, photo in (("clean", data.coffee), ("degraded", data.chelsea))
+    }
+    noise = {side: [rng.normal(0, 20, (64, 64, 3)) for _ in range(12)] for side in tiles}
+    noisy = {
+        side: [
+            np.clip(tile + more, 0, 255).astype(np.uint8)
+            for tile, more in zip(some, noise[side], strict=True)
+        ]
+        for side, some in tiles.items()
+    }
+    tiles["degraded"] = noisy["degraded"]
+    rows = ["path,role,photo"]
+    for side, some in tiles.items():
+        for k, tile in enumerate(some):
+            write_png(tmp_path / f"dataset/{side}/{k}.png", tile)
+            rows.append(f"{side}/{k}.png,{side},{'one' if k % 4 < 2 else 'other'}")
+    (tmp_path / "dataset/index.csv").write_text("\n".join(rows))
+    found = {}
+    for name, made in (("right", noisy["clean"]), ("none", tiles["clean"])):
+        save_pairs(tmp_path / name, np.stack(tiles["clean"]), np.stack(made))
+        paths = [
+            f"--dataset={tmp_path / 'dataset'}",
+            f"--pairs={tmp_path / name}",
+            f"--out={tmp_path / name}.json",
+        ]
+        assert run_script("measure_distance", *paths) == 0
+        found[name] = json.loads((tmp_path / f"{name}.json").read_text())
+    assert found["none"]["made"] == found["none"]["clean"] == found["right"]["clean"]
+    assert len(found["right"]["made"]["levels"]) == 3
+    # The finest level is the noise's.
+    assert found["right"]["made"]["levels"][0] < 0.3 * found["none"]["made"]["levels"][0]
+    assert found["right"]["degraded_halves"]["levels"][0] < 0.3 * found["none"]["made"]["levels"][0]
+    assert run_script("measure_distance", *paths, "--tiles", "1") == 1

@@ -154,6 +154,33 @@ rule measure_noise:
         " --out {params.folder} 2>&1 | tee {log}"
 
 
+# How far made tiles are from the degraded half, which needs no truth: degradations can be compared by it before anything is restored.
+rule measure_distance:
+    input:
+        "results/data/{dataset}/index.csv",
+        "results/pairs/{dataset}/{degradation}/seed{seed}/degraded.npy",
+    output:
+        "results/distances/{dataset}/{degradation}/seed{seed}/distance.json",
+    log:
+        "results/logs/measure_distance/{dataset}/{degradation}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/measure_distance/{dataset}/{degradation}/seed{seed}.tsv"
+    group:
+        lambda wildcards: pairs_group(wildcards.degradation)
+    conda:
+        "../../envs/nopairs.yaml"
+    resources:
+        mem_mb=more(8000),
+        runtime=more(30),
+    params:
+        python=PYTHON,
+        code=code("measure_distance.py"),
+    shell:
+        "{params.python}/measure_distance.py --dataset results/data/{wildcards.dataset}"
+        " --pairs results/pairs/{wildcards.dataset}/{wildcards.degradation}/seed{wildcards.seed}"
+        " --seed {wildcards.seed} --out {output} 2>&1 | tee {log}"
+
+
 rule tabulate:
     input:
         table_metrics,

@@ -183,3 +183,8 @@ def _quantise(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]
         return values
     values *= np.iinfo(dtype).max
     return np.rint(values, out=values).astype(dtype, order="C")
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """Return the indices of at most `most` of `count` things, evenly spread from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nopairs.data.images import read_rgb
+from nopairs.data.images import evenly, read_rgb
 from nopairs.errors import NopairsError
 from nopairs.metrics import inception, niqe, perceptual, quality
 from nopairs.metrics.names import NEED_TRUTH
@@ -178,7 +178,7 @@ def _measure_sets(
         if not paths:
             note = "not available: the dataset has no clean images"
             return [{"metric": metric, "note": note} for metric in wanted], {}
-        references = [paths[i] for i in _evenly(len(paths), MOST_REFERENCE_TILES)]
+        references = [paths[i] for i in evenly(len(paths), MOST_REFERENCE_TILES)]
     clean = [_read(path, border if has_truth else 0) for path in references]
     restored = [_read(test.restored, border) for test in tests]
     note = (
@@ -219,8 +219,3 @@ def _measure_inception(
         }
         for metric, one in found.items()
     ]
-
-
-def _evenly(count: int, most: int) -> np.ndarray:
-    """Indices of at most `most` of `count` things, evenly spread."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
