@@ -84,15 +84,15 @@ def test_what_degrades_is_in_the_latents_of_every_level(levels: int) -> None:
     clean = torch.rand(1, 3, 12, 8)
     with torch.no_grad():
         for latent in flow.latents:
-            latent.shift.zero_()
-            latent.root.zero_()
+            latent.shift_weight.zero_()
+            latent.root_weight.zero_()
         strength, generator = torch.ones(1), torch.Generator().manual_seed(0)
         made = flow.make_pairs(clean, None, "clean", strength, generator)[1]
         torch.testing.assert_close(made, clean, atol=5e-5, rtol=0)
         for latent in flow.latents:
-            latent.shift.fill_(0.5)
+            latent.shift_weight.fill_(0.5)
             assert (flow.make_pairs(clean, None, "clean", strength, generator)[1] - clean).abs().mean() > 1e-3
-            latent.shift.zero_()
+            latent.shift_weight.zero_()
 
 
 def test_deflows_features_begin_with_an_rrdbs_weights_and_are_learned_on(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_scales_are_bounded_whatever_the_weights() -> None:
 
 
 def test_the_shifts_density_is_the_sums_of_two_gaussians() -> None:
-    latent = shaken().latents[-1]
+    latent = shaken(haste=3.0).latents[-1]
     z = torch.randn(2, 48, 2, 2)
     root = latent.root.detach()
     covariance = torch.eye(48) + root @ root.T
@@ -170,7 +170,7 @@ def test_deflow_learns_noise_of_any_size_of_image(tmp_path: Path) -> None:
 def test_deflows_skipped_batches_are_counted_and_too_many_fail(tmp_path: Path) -> None:
     run = trainer("deflow", FLOW, tmp_path, 5, skips=1)
     with torch.no_grad():
-        run.network.latents[-1].shift.fill_(float("inf"))
+        run.network.latents[-1].shift_weight.fill_(float("inf"))
     with pytest.raises(NopairsError, match="not finite at step 1 after 1 skipped batches"):
         run.run()
 

@@ -42,6 +42,8 @@ class DeflowOptions:
     reduced: how many times smaller the image is that conditions.
     noise: standard deviation of the noise on the condition in training, in [0, 1] units: it hides what is left of the domain.
     clamp: largest logarithm of a coupling's scale.
+    haste: how many times faster than other weights the latents' shifts are learned. They must grow to the noise's deviation over the
+        clean images' finest one: 100,000 steps of the paper's rate let them grow by ten, a thousand of 1e-3 by one.
     """
 
     steps: int = 16
@@ -55,9 +57,10 @@ class DeflowOptions:
     reduced: int = 8
     noise: float = 0.03
     clamp: float = 1.0
+    haste: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "levels", "width", "encoder_width", "blocks", "reduced", "clamp"):
+        for name in ("steps", "levels", "width", "encoder_width", "blocks", "reduced", "clamp", "haste"):
             if getattr(self, name) <= 0:
                 raise NopairsError(f"deflow: {name} is {getattr(self, name)}; it must be positive")
         if min(self.noise, self.transitions) < 0:
@@ -153,11 +156,22 @@ class Step(nn.Module):
 class Latent(nn.Module):
     """A latent's distribution at each place: N(0, I) of clean images, and of degraded ones that plus u ~ N(shift, root root^T)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, haste: float) -> None:
         super().__init__()
-        self.shift = nn.Parameter(torch.zeros(channels))
-        # Small at first: both domains begin with one distribution.
-        self.root = nn.Parameter(0.01 * torch.eye(channels))
+        self.haste = haste
+        # Weights are the shift and its root over `haste`. Small at first: both domains begin with one distribution.
+        self.shift_weight = nn.Parameter(torch.zeros(channels))
+        self.root_weight = nn.Parameter(0.01 / haste * torch.eye(channels))
+
+    @property
+    def shift(self) -> torch.Tensor:
+        """Mean of u, (channels,)."""
+        return self.haste * self.shift_weight
+
+    @property
+    def root(self) -> torch.Tensor:
+        """Root of the covariance of u, (channels, channels)."""
+        return self.haste * self.root_weight
 
     def log_density(self, z: torch.Tensor, shifted: bool) -> torch.Tensor:
         """Return log N(z; 0, I), or of the shifted latents log N(z; shift, I + root root^T), summed over all values: (batch,)."""
@@ -226,10 +240,10 @@ class Deflow(nn.Module):
             if level < options.levels - 2:
                 channels //= 2
                 splits.append(Affine(channels, channels, 0, options.clamp))
-                latents.append(Latent(channels))
+                latents.append(Latent(channels, options.haste))
         self.levels: Any = nn.ModuleList(levels)
         self.splits: Any = nn.ModuleList(splits)
-        self.latents: Any = nn.ModuleList([*latents, Latent(channels)])
+        self.latents: Any = nn.ModuleList([*latents, Latent(channels, options.haste)])
 
     def add_tutors(self) -> None:
         """Read the weights that training begins with; a trained model needs them no more."""
