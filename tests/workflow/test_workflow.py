@@ -258,13 +258,18 @@ def test_unpaired_superresolution_has_pairs_of_two_sizes_and_counts_parameters(t
         "bias: {options: {dimensions: [1, 3], patch_size: 2, weights: [0.5], seeds: [0], width: 8}, training: {steps: 6, batch: 16}}\n"
     )
     configs = (ROOT / "workflow/configs/sr_small.yaml", TINY.with_name("superresolution.yaml"), tiny)
-    done = snakemake(tmp_path, "--", "table_superresolution_real", "table_ots_bias", configs=configs)
+    distance = "results/distances/aim19_like/ludvae/seed0/distance.json"
+    done = snakemake(
+        tmp_path, "--", "table_superresolution_real", "table_ots_bias", distance, configs=configs
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     clean, degraded = (
         np.load(tmp_path / f"results/pairs/aim19_like/ludvae/seed0/{side}.npy", mmap_mode="r")
         for side in ("clean", "degraded")
     )
     assert clean.shape[1:] == (64, 64, 3) and degraded.shape == (len(clean), 16, 16, 3)
+    distances = json.loads((tmp_path / distance).read_text())
+    assert all(distances[name]["swd"] > 0 for name in ("made", "clean", "degraded_halves"))
     table = pd.read_csv(tmp_path / "results/tables/superresolution_real.csv").set_index(["method", "metric"])
     assert table.loc["enlarged", "psnr"]["mean"] > 20 and table.loc["ots", "psnr"]["n"] == 3
     parameters = table.xs("parameters", level="metric")["mean"]
