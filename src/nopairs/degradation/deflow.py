@@ -41,7 +41,7 @@ class DeflowOptions:
     start: an RRDB's weights to begin with (a path, or `catalogue:<entry>/<path>`), of any scale; none learns them from scratch.
     reduced: how many times smaller the image is that conditions.
     noise: standard deviation of the noise on the condition in training, in [0, 1] units: it hides what is left of the domain.
-    clamp: largest logarithm of a coupling's scale.
+    clamp: largest logarithm of any scale. Small flows want less than 1, or they multiply the shift in textures.
     haste: how many times faster than other weights the latents' shifts are learned. They must grow to the noise's deviation over the
         clean images' finest one: 100,000 steps of the paper's rate let them grow by ten, a thousand of 1e-3 by one.
     """
