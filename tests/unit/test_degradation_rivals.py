@@ -153,6 +153,19 @@ def test_the_shifts_density_is_the_sums_of_two_gaussians() -> None:
     )
 
 
+def test_haste_moves_the_shift_faster_from_the_same_start() -> None:
+    moved = []
+    for haste in (1.0, 20.0):
+        latent = make("degradation", "deflow", {**FLOW, "haste": haste}).latents[-1]
+        torch.testing.assert_close(latent.root, 0.01 * torch.eye(48))
+        optimiser = torch.optim.Adam(latent.parameters(), lr=1e-3)
+        (-latent.log_density(torch.ones(1, 48, 1, 1), True)).sum().backward()
+        optimiser.step()
+        moved.append(latent.shift.detach())
+    torch.testing.assert_close(moved[0], torch.full((48,), 1e-3), rtol=1e-3, atol=0)
+    torch.testing.assert_close(moved[1], 20 * moved[0], rtol=1e-3, atol=0)
+
+
 def test_deflow_learns_noise_of_any_size_of_image(tmp_path: Path) -> None:
     run = trainer("deflow", {**FLOW, "noise": 0.15}, tmp_path, 120, lr=8e-3, clip=1.0, skips=5)
     flow = make("degradation", "deflow", {**FLOW, "noise": 0.15})
