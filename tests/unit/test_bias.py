@@ -127,6 +127,13 @@ def test_the_penalty_is_of_slopes_above_one_only() -> None:
         assert minimax.gradient_penalty(critic, moved, target).item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_r1_is_half_the_mean_square_of_the_slope_at_real_points() -> None:
+    real = torch.randn(5, 3, 2, 2)
+    assert minimax.slope_penalty(lambda x: 2 * x.sum((1, 2, 3)), real).item() == pytest.approx(4 * 12 / 2)
+    expected = (real.flatten(1).square().sum(1)).mean() / 2
+    torch.testing.assert_close(minimax.slope_penalty(lambda x: x.square().sum((1, 2, 3)) / 2, real), expected)
+
+
 def test_turns() -> None:
     assert [minimax.map_turn(step, 2) for step in range(6)] == [True, True, False, True, True, False]
 

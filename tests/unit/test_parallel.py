@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from nopairs.degradation.ludvae import LudVae, LudVaeOptions
 from nopairs.errors import NopairsError
@@ -20,10 +21,29 @@ from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 from nopairs.training import parallel
 from nopairs.training.data import PairedData
 from nopairs.training.loop import Batch, Trainer
+from nopairs.training.minimax import slope_penalty
 from nopairs.training.options import TrainingOptions
 
 SMALL = {"width": 8, "blocks": 1, "stride": 2, "code_width": 4, "noise_width": 4}
+
+
+class Critic(nn.Module):
+    """Minimises its slope at clean images, whose gradient goes twice through what the batch has in common."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), parallel.BatchNorm2d(4), nn.SiLU(), nn.Conv2d(4, 1, 3)
+        )
+
+    def losses(
+        self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        return {"loss": slope_penalty(self.body, clean) + self.body(degraded).mean()}
+
+
 NETWORKS = {
+    "critic": Critic,
     "dncnn": lambda: DnCNN(DnCNNOptions(depth=3, width=8, batch_norm=True)),
     "paper": lambda: LudVae(LudVaeOptions(**SMALL, codes=16, blur_size=5, blur_sigma=1.0)),
     "default": lambda: LudVae(
@@ -49,6 +69,7 @@ OPTIONS = TrainingOptions(
 
 # A normalisation takes these away again: their gradient is zero but for rounding, which Adam then makes a step of.
 CANCELLED = {
+    "critic": ("body.0.bias", "body.1.running_mean"),
     "dncnn": ("model.2.bias", "model.3.running_mean"),
     "default": ("noise_encoder.to_coarse.bias", "noise_encoder.to_fine.bias"),
     "paper": (),

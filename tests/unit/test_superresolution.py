@@ -15,7 +15,7 @@ from nopairs.models import load_restorer, make, save_model
 from nopairs.restorers.critics import Potential
 from nopairs.restorers.esrgan import relativistic_loss
 from nopairs.restorers.ots import Ots, OtsOptions
-from nopairs.training import features
+from nopairs.training import features, minimax
 from nopairs.training.data import PairedData, UnpairedData
 from nopairs.training.loop import Trainer
 from nopairs.training.options import TrainingOptions
@@ -85,6 +85,32 @@ def test_players_are_trained_resumed_bit_for_bit_and_saved_alone(kind: str, tmp_
     kept = make("restorer", kind, SMALL[kind]).state_dict().keys()
     save_model(tmp_path / "model", "restorer", kind, SMALL[kind], {name: weights[name] for name in kept}, {})
     assert load_restorer(tmp_path / "model")(torch.rand(1, 3, 8, 8)).shape == (1, 3, 32, 32)
+
+
+def test_esrgans_generator_learns_alone_first_and_its_opponent_is_kept_from_steep_slopes() -> None:
+    esrgan = make("restorer", "esrgan", {**SMALL["esrgan"], "pixel_steps": 2, "penalty": 3.0})
+    esrgan.add_tutors()
+    clean, degraded = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 8, 8)
+    esrgan.discriminator.requires_grad_(False)
+    assert [esrgan.turn(step) for step in (2, 3, 0, 1)] == [
+        "generator",
+        "discriminator",
+        "generator",
+        "generator",
+    ]
+    alone = esrgan.losses(0.0, clean=clean, degraded=degraded)
+    assert set(alone) == {"loss"}
+    torch.testing.assert_close(alone["loss"], (esrgan(degraded) - clean).abs().mean())
+    esrgan.turn(2)
+    both = esrgan.losses(0.0, clean=clean, degraded=degraded)
+    torch.testing.assert_close(both["pixel"], alone["loss"])
+    esrgan.discriminator.requires_grad_(True)
+    judged = relativistic_loss(esrgan.discriminator(clean), esrgan.discriminator(esrgan(degraded)))
+    steepness = minimax.slope_penalty(esrgan.discriminator, clean)
+    assert steepness > 0
+    torch.testing.assert_close(
+        esrgan.losses(0.0, clean=clean, degraded=degraded)["loss"], judged + 3 * steepness
+    )
 
 
 def test_ots_compares_with_bicubic_first_and_then_with_a_frozen_copy() -> None:
@@ -253,6 +279,8 @@ def test_bicubic_degrades_nothing() -> None:
         ("rrdb", {"scale": 3}),
         ("edsr", {"width": 0}),
         ("esrgan", {"perceptual": "vgg"}),
+        ("esrgan", {"penalty": -1.0}),
+        ("esrgan", {"critic_width": 0}),
         ("ots", {"perceptual": "vgg"}),
         ("ots", {"inner": 0}),
         ("ots", {"reach": -0.1}),

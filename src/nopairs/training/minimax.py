@@ -45,3 +45,14 @@ def gradient_penalty(
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (slope.flatten(1).norm(dim=1) - 1).clamp(min=0).square().mean()
+
+
+def slope_penalty(critic: Callable[[torch.Tensor], torch.Tensor], real: torch.Tensor) -> torch.Tensor:
+    """Return E |grad D|^2 / 2 at real points, (batch, ...), which keeps a discriminator from ever steeper slopes.
+
+    R1 of Mescheder et al., Which training methods for GANs do actually converge?, 2018, equation 9.
+    """
+    real = real.detach().float().requires_grad_()
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(critic(real).float().sum(), real, create_graph=True)
+    return slope.flatten(1).square().sum(1).mean() / 2

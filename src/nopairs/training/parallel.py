@@ -162,7 +162,7 @@ def moments(part: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over the processes. Each process's loss depends on it, so that gradients are summed as well."""
+    """The sum over the processes. Each process's loss depends on it, so that gradients are summed as well, and theirs."""
 
     @staticmethod
     def forward(_: Any, part: torch.Tensor) -> torch.Tensor:
@@ -170,7 +170,7 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
-        return total(gradient.clone())
+        return _Sum.apply(gradient)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
