@@ -87,17 +87,6 @@ def test_players_are_trained_resumed_bit_for_bit_and_saved_alone(kind: str, tmp_
     assert load_restorer(tmp_path / "model")(torch.rand(1, 3, 8, 8)).shape == (1, 3, 32, 32)
 
 
-def test_repeated_pixels_leave_flat_places_flat_and_shuffled_ones_do_not() -> None:
-    flat = torch.full((1, 3, 24, 24), 0.4)
-    spread = {}
-    for doubling in ("shuffle", "nearest"):
-        edsr = make("restorer", "edsr", {"width": 8, "blocks": 1, "doubling": doubling})
-        inside = edsr(flat)[..., 32:-32, 32:-32]
-        assert inside.shape[-1] == 32
-        spread[doubling] = inside.std((2, 3)).max().item()
-    assert spread["nearest"] < 1e-6 < 1e-3 < spread["shuffle"]
-
-
 def test_esrgans_generator_learns_alone_first_and_its_opponent_is_kept_from_steep_slopes() -> None:
     esrgan = make("restorer", "esrgan", {**SMALL["esrgan"], "pixel_steps": 2, "penalty": 3.0})
     esrgan.add_tutors()
@@ -289,7 +278,6 @@ def test_bicubic_degrades_nothing() -> None:
     [
         ("rrdb", {"scale": 3}),
         ("edsr", {"width": 0}),
-        ("edsr", {"doubling": "linear"}),
         ("esrgan", {"perceptual": "vgg"}),
         ("esrgan", {"penalty": -1.0}),
         ("esrgan", {"critic_width": 0}),

@@ -12,8 +12,6 @@ from torch import nn
 from nopairs.data.resizing import enlarge
 from nopairs.errors import NopairsError
 
-DOUBLINGS = ("shuffle", "nearest")
-
 
 @dataclass(frozen=True)
 class EdsrOptions:
@@ -22,8 +20,6 @@ class EdsrOptions:
     scale: how many times it enlarges, a power of two.
     residual_scale: what each block's output is multiplied by.
     residual: whether it adds to the bicubic enlargement, from which a short training begins.
-    doubling: how: `shuffle`, the paper's sub-pixel convolutions, or `nearest`, convolutions of repeated pixels, which leave what is flat
-        flat (Odena et al., Deconvolution and checkerboard artifacts, 2016); as many operations, a quarter of the weights.
     """
 
     scale: int = 4
@@ -31,13 +27,8 @@ class EdsrOptions:
     blocks: int = 32
     residual_scale: float = 0.1
     residual: bool = False
-    doubling: str = "shuffle"
 
     def __post_init__(self) -> None:
-        if self.doubling not in DOUBLINGS:
-            raise NopairsError(
-                f"edsr: doubling {self.doubling!r} is unknown; take one of {', '.join(DOUBLINGS)}"
-            )
         if self.scale not in (1, 2, 4, 8) or self.width < 1 or self.blocks < 1:
             raise NopairsError(
                 f"edsr: scale {self.scale} must be 1, 2, 4 or 8, width {self.width} and blocks {self.blocks} at least 1"
@@ -61,12 +52,6 @@ class Block(nn.Module):
         return features + self.scale * self.body(features)
 
 
-def _twice_as_large(width: int, doubling: str) -> tuple[nn.Module, nn.Module]:
-    if doubling == "shuffle":
-        return nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2)
-    return nn.Upsample(scale_factor=2), nn.Conv2d(width, width, 3, padding=1)
-
-
 class Edsr(nn.Module):
     """Enlarges with all of its depth at the small size."""
 
@@ -82,7 +67,11 @@ class Edsr(nn.Module):
         blocks = [Block(width, options.residual_scale) for _ in range(options.blocks)]
         self.body = nn.Sequential(*blocks, nn.Conv2d(width, width, 3, padding=1))
         doublings = options.scale.bit_length() - 1
-        larger = [part for _ in range(doublings) for part in _twice_as_large(width, options.doubling)]
+        larger = [
+            part
+            for _ in range(doublings)
+            for part in (nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2))
+        ]
         last = nn.Conv2d(width, 3, 3, padding=1)
         self.tail = nn.Sequential(*larger, last)
         self.margin = min(2 * options.blocks, 48) + 4

@@ -29,7 +29,7 @@ PENALTY = 0.1
 class OtsOptions:
     """Sizes and cost; the defaults are the paper's.
 
-    scale, width, blocks, residual, doubling: of the map (`edsr.py`).
+    scale, width, blocks, residual: of the map (`edsr.py`).
     critic_width, critic_levels: of the potential: its channels, and how often it halves images.
     critic_colour: whether the potential sees images as they are. Otherwise it sees opponent colours at equal contrast, in which faint
         colour noise counts, without a crop's mean: colours stay, which halves of few photos do not share.
@@ -46,7 +46,6 @@ class OtsOptions:
     width: int = 128
     blocks: int = 64
     residual: bool = False
-    doubling: str = "shuffle"
     critic_width: int = 64
     critic_levels: int = 5
     critic_colour: bool = True
@@ -60,7 +59,7 @@ class OtsOptions:
     rounds: int = 2
 
     def __post_init__(self) -> None:
-        EdsrOptions(self.scale, self.width, self.blocks, doubling=self.doubling)
+        EdsrOptions(self.scale, self.width, self.blocks)
         if self.perceptual not in KINDS:
             raise NopairsError(
                 f"ots: perceptual {self.perceptual!r} is unknown; take one of {', '.join(KINDS)}"
@@ -95,13 +94,7 @@ class Ots(nn.Module):
 
     def _edsr(self) -> EdsrOptions:
         options = self.options
-        return EdsrOptions(
-            options.scale,
-            options.width,
-            options.blocks,
-            residual=options.residual,
-            doubling=options.doubling,
-        )
+        return EdsrOptions(options.scale, options.width, options.blocks, residual=options.residual)
 
     def add_tutors(self) -> None:
         """Add the potential, what the cost compares, and the frozen copy with the number of its round."""
