@@ -92,7 +92,7 @@ def comparison(
     )
     longest = any("\n" in _label(name) for name in crops)
     figure, whole, panels = _comparison_layout(len(crops), height / width, text=0.57 if longest else 0.42)
-    _whole_image(whole, first, whole_image, box)
+    _whole_image(whole, first, whole_image, box, measured=best is not None)
     for axes, (name, image) in zip(panels, crops.items(), strict=True):
         _crop_panel(axes, name, box.cut(image), scores.get(name), best)
     figure.suptitle(title, x=0.0, ha="left", y=1.0, va="bottom")
@@ -131,12 +131,13 @@ def _crop_psnr(image: Pixels, clean: Pixels | None, box: Box) -> float | None:
     return None if clean is None else psnr(box.cut(clean), box.cut(image))
 
 
-def _whole_image(axes: Axes, name: str, image: Pixels, box: Box) -> None:
+def _whole_image(axes: Axes, name: str, image: Pixels, box: Box, measured: bool) -> None:
     axes.imshow(image, interpolation="antialiased")
     for edge, width in (("white", 4.0), (style.color("awgn_tuned"), 2.0)):
         corner = (box.x - 0.5, box.y - 0.5)
         axes.add_patch(Rectangle(corner, box.size, box.size, fill=False, edgecolor=edge, linewidth=width))
-    axes.set_title(f"{name}, {_size(image)} pixels", fontweight="normal")
+    of = "\nPSNR of the framed part" if measured else ""
+    axes.set_title(f"{name}, {_size(image)} pixels{of}", fontweight="normal")
     axes.set_axis_off()
 
 
