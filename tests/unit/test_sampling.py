@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -15,6 +17,10 @@ from nopairs.degradation.real_pairs import RealPairs, RealPairsOptions
 from nopairs.degradation.sampling import SamplingOptions, sample_pairs
 from nopairs.errors import NopairsError
 from nopairs.training.pairs import load_pairs, save_pairs
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+import sample_pairs as script
 
 
 def tiles(count: int = 5) -> np.ndarray:
@@ -40,11 +46,12 @@ def test_each_image_has_its_own_strength_within_the_range() -> None:
     assert 0.018 < strengths.min() < 0.035 and 0.085 < strengths.max() < 0.11
 
 
-def test_pairs_repeat_with_the_seed_whatever_the_batch() -> None:
-    first = sample_pairs(
-        RealPairs(RealPairsOptions()), {"clean": tiles(), "degraded": tiles()}, SamplingOptions(), (1, 1), 0
+def test_pairs_repeat_with_the_seed() -> None:
+    first, again, other = (
+        sample_pairs(Awgn(AwgnOptions()), {"clean": tiles()}, SamplingOptions(), (0.02, 0.1), seed)
+        for seed in (0, 0, 1)
     )
-    assert np.array_equal(first[0], first[1]) and len(first[0]) == 40
+    assert np.array_equal(first[1], again[1]) and not np.array_equal(first[1], other[1])
 
 
 def test_pairs_on_disk_are_the_pairs_written(tmp_path: Path) -> None:
@@ -61,24 +68,49 @@ def test_impossible_options_are_refused() -> None:
         SamplingOptions(copies=0)
 
 
-def test_the_device_of_a_model_without_weights_is_the_cpu() -> None:
-    clean, _ = sample_pairs(
-        Awgn(AwgnOptions()), {"clean": tiles(1)}, SamplingOptions(copies=1), (0.1, 0.1), 0
-    )
-    assert torch.from_numpy(clean).device.type == "cpu"
-
-
 def test_held_out_pairs_leave_out_the_tiles_that_they_are_of(tmp_path: Path) -> None:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-    from sample_pairs import hold_out_tiles
-
     for part, count in (("clean", 50), ("pairs/clean", 20)):
         (tmp_path / part).mkdir(parents=True)
         for k in range(count):
             write_png(tmp_path / part / f"{k}.png", tiles(1)[0])
     save_pairs(tmp_path / "synthetic", tiles(100), tiles(100))  # two copies of each clean tile
     save_pairs(tmp_path / "real", tiles(20), tiles(20))
-    held, left_out = hold_out_tiles(tmp_path / "synthetic", tmp_path, "clean")
+    held, left_out = script.hold_out_tiles(tmp_path / "synthetic", tmp_path, "clean")
     assert left_out == -(-len(held) // 2) > 0
-    held, left_out = hold_out_tiles(tmp_path / "real", tmp_path, "pairs/clean")
+    held, left_out = script.hold_out_tiles(tmp_path / "real", tmp_path, "pairs/clean")
     assert len(held) > 0 and left_out == 0
+
+
+def test_the_best_candidate_is_sampled_and_held_out_tiles_are_not_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for k, tile in enumerate(tiles(10)):
+        write_png(tmp_path / f"dataset/clean/{k}.png", tile)
+    save_pairs(tmp_path / "stand_in", tiles(10).repeat(2, 0), tiles(10).repeat(2, 0))
+    trained_on, values = [], iter((20.0, 30.0, 25.0))
+
+    def score(pairs: tuple[np.ndarray, np.ndarray], *_: object) -> float:
+        trained_on.append(pairs[0])
+        return next(values)
+
+    monkeypatch.setattr(script, "score", score)
+    sampling = {"copies": 1, "candidates": [[0.01, 0.01], [0.05, 0.05], [0.1, 0.1]]}
+    arguments = argparse.Namespace(
+        entry=json.dumps({"kind": "awgn", "sampling": sampling}),
+        selection="{copies: 1}",
+        model=None,
+        dataset=tmp_path / "dataset",
+        stand_in=tmp_path / "stand_in",
+        stand_in_part="clean",
+        seed=0,
+        threads=1,
+        device="cpu",
+        out=tmp_path / "out",
+    )
+    script.main(arguments)
+    assert json.loads((tmp_path / "out/strength.json").read_text())["strength"] == [0.05, 0.05]
+    clean, degraded = load_pairs(tmp_path / "out")
+    assert (degraded.astype(float) - clean).std() == pytest.approx(0.05 * 255, rel=0.05)
+    # Two held-out pairs, of two copies of the first tile.
+    assert len(trained_on) == 3
+    assert all(np.array_equal(seen, tiles(10)[1:]) for seen in trained_on)

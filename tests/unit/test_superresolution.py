@@ -80,7 +80,10 @@ def test_players_are_trained_resumed_bit_for_bit_and_saved_alone(kind: str, tmp_
     for _ in range(5):
         parts._step()
     parts._save()
-    resumed = trainer(kind, tmp_path / "parts").run().weights
+    resuming = trainer(kind, tmp_path / "parts")
+    resuming._resume()
+    assert resuming.state.step == 5
+    resumed = resuming.run().weights
     assert all(torch.equal(resumed[name], weights[name]) for name in weights)
     kept = make("restorer", kind, SMALL[kind]).state_dict().keys()
     save_model(tmp_path / "model", "restorer", kind, SMALL[kind], {name: weights[name] for name in kept}, {})

@@ -79,12 +79,43 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path) -> None:
         stopped.run()
     assert exit_.value.code == STOPPED
     resumed = trainer(tmp_path / "parts")
+    taken, step = [], resumed._step
+
+    def counted() -> dict[str, torch.Tensor]:
+        taken.append(resumed.state.step)
+        return step()
+
+    resumed._step = counted  # type: ignore[method-assign]
     result = resumed.run()
+    assert taken == [7, 8, 9, 10, 11]  # the signal came in step 6, which was finished
     assert equal(result.weights, whole.weights)
     assert result.best == whole.best
     assert list(pd.read_csv(tmp_path / "parts/log.csv").step) == list(
         pd.read_csv(tmp_path / "whole/log.csv").step
     )
+
+
+def test_the_averages_weights_of_the_best_validation_are_kept(tmp_path: Path) -> None:
+    run, seen = trainer(tmp_path), []
+    values = iter((1.0, 3.0, 2.0))
+
+    def validate(network: torch.nn.Module) -> dict[str, float]:
+        seen.append({name: value.clone() for name, value in network.state_dict().items()})
+        return {"psnr": next(values)}
+
+    run.data.validate = validate  # type: ignore[method-assign]
+    result = run.run()
+    assert (result.best, result.best_step) == (3.0, 8)
+    assert equal(result.weights, seen[1])
+    assert equal(run.average.state_dict(), seen[2]) and not equal(run.network.state_dict(), seen[2])
+
+
+def test_without_validation_the_averages_last_weights_are_kept(tmp_path: Path) -> None:
+    run = trainer(tmp_path, dataclasses.replace(OPTIONS, validate_every=0))
+    result = run.run()
+    assert result.best is None
+    assert equal(result.weights, run.average.state_dict())
+    assert not equal(result.weights, run.network.state_dict())
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
@@ -124,12 +155,14 @@ def test_sigkill_at_a_random_step_changes_nothing(tmp_path: Path) -> None:
     state = tmp_path / "killed/training_state.pt"
     while not state.exists() and killed.poll() is None:
         time.sleep(0.01)
-    time.sleep(np.random.default_rng(os.getpid()).uniform(0, 0.5))
+    time.sleep(np.random.default_rng().uniform(0, 0.5))
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    assert killed.wait() == -signal.SIGKILL
+    step = torch.load(state, weights_only=True)["step"]
+    assert 0 < step < 400
     again, out = start("killed")
     assert again.wait() == 0
-    assert equal(torch.load(out, weights_only=True), torch.load(whole_out, weights_only=True))
+    assert equal(torch.load(out, weights_only=True), torch.load(whole_out, weights_only=True)), step
 
 
 def test_a_state_of_another_configuration_is_not_resumed(tmp_path: Path) -> None:
@@ -272,7 +305,10 @@ def test_players_move_in_turn_each_with_its_own_moments_and_resume_bit_for_bit(t
     for _ in range(7):
         parts._step()
     parts._save()
-    assert equal(duel(tmp_path / "parts").run().weights, result.weights)
+    resumed = duel(tmp_path / "parts")
+    resumed._resume()
+    assert resumed.state.step == 7
+    assert equal(resumed.run().weights, result.weights)
 
 
 def test_schedules() -> None:
