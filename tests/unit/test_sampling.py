@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from nopairs.data.images import write_png
 from nopairs.degradation.awgn import Awgn, AwgnOptions
-from nopairs.degradation.real_pairs import RealPairs, RealPairsOptions
 from nopairs.degradation.sampling import SamplingOptions, sample_pairs
 from nopairs.errors import NopairsError
 from nopairs.training.pairs import load_pairs, save_pairs
