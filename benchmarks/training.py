@@ -37,7 +37,9 @@ def measure(config: dict[str, Any]) -> list[Row]:
         dataset = Path(folder)
         write_tiles(dataset)
         for family, entries in (("restorer", config["restorers"]), ("degradation", config["degradations"])):
-            trained = {entry["kind"]: entry for entry in reversed(entries.values()) if "training" in entry}
+            # A restorer that names another's `model` takes its weights, and is not trained.
+            own = [entry for name, entry in entries.items() if entry["model"] == name and "training" in entry]
+            trained = {entry["kind"]: entry for entry in reversed(own)}
             for kind, entry in trained.items():
                 rows += compare(family, kind, entry, dataset)
     return rows

@@ -4,11 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from nopairs import command
-from nopairs.data.images import read_rgb
+from nopairs.data.images import evenly, read_rgb
+from nopairs.data.index import read_index
 from nopairs.errors import NopairsError
 from nopairs.metrics.niqe import fit_largest
 
@@ -16,11 +14,11 @@ MOST_TILES = 2000  # far more than the 36 x 36 covariance needs
 
 
 def main(args: argparse.Namespace) -> None:
-    index = pd.read_csv(args.dataset_dir / "index.csv", dtype=str, keep_default_na=False)
+    index = read_index(args.dataset_dir)
     clean = index[index.role == "clean"]
     if clean.empty:
         raise NopairsError(f"{args.dataset_dir}: the index has no clean images; NIQE is fitted on them")
-    clean = clean.iloc[np.unique(np.linspace(0, len(clean) - 1, MOST_TILES).astype(int))]
+    clean = clean.iloc[evenly(len(clean), MOST_TILES)]
     photos = [
         [read_rgb(args.dataset_dir / path) for path in tiles] for _, tiles in clean.groupby("photo").path
     ]

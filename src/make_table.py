@@ -15,6 +15,9 @@ from nopairs.reporting.tables import write_table
 def main(args: argparse.Namespace) -> None:
     if (args.published is None) != (args.reference is None):
         raise NopairsError("--published and --reference belong together; give both or neither")
+    for name in ("methods", "metrics"):
+        if not getattr(args, name):
+            raise NopairsError(f"table {args.table}: {args.dataset} has not what any of its {name} needs")
     published = read_published(args.published, args.reference) if args.published else None
     measured = {method: read_measured(args.metrics_dir, method, args.seeds) for method in args.methods}
     told = {method: read_json(path)["remark"] for method, path in args.told}
@@ -29,7 +32,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--table", required=True, help="name of the table")
     parser.add_argument("--dataset", required=True, help="how the table calls it")
-    parser.add_argument("--methods", nargs="+", required=True, help="rows, in this order")
+    parser.add_argument("--methods", nargs="*", required=True, help="rows, in this order")
     parser.add_argument(
         "--rivals", nargs="*", default=[], help="methods whose best one the others are compared with"
     )
@@ -37,7 +40,7 @@ if __name__ == "__main__":
         "--metrics-dir", type=Path, nargs="+", required=True, help="results/metrics/<dataset> of each dataset"
     )
     parser.add_argument("--seeds", nargs="+", type=int, required=True)
-    parser.add_argument("--metrics", nargs="+", required=True, help="columns, in this order")
+    parser.add_argument("--metrics", nargs="*", required=True, help="columns, in this order")
     parser.add_argument("--published", type=Path, help="CSV of published values")
     parser.add_argument("--reference", help="key of the published values that stand beside ours")
     parser.add_argument("--remark", default="", help="what is to be said of every measured value")

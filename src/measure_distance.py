@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from nopairs import command
 from nopairs.data.images import evenly, read_rgb
+from nopairs.data.index import read_index
 from nopairs.data.tiles import like_degraded
 from nopairs.errors import NopairsError
 from nopairs.files import write_json
@@ -42,7 +42,7 @@ def main(args: argparse.Namespace) -> None:
 
 def tiles_of(dataset: Path, role: str, most: int, half: int | None = None) -> list[np.ndarray]:
     """Read at most `most` tiles of a role, evenly spread; those of every second photo, from `half` on, if it is given."""
-    table = pd.read_csv(dataset / "index.csv")
+    table = read_index(dataset)
     table = table[table.role == role]
     if half is not None:
         photos = sorted(set(table.photo))

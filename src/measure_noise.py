@@ -26,7 +26,7 @@ def main(args: argparse.Namespace) -> None:
     clean = [read_rgb(args.clean / name) for name in names]
     degraded = [read_rgb(args.degraded / name) for name in names] if args.degraded else degrade(clean, args)
     statistics = noise_statistics([image / 255 for image in clean], [image / 255 for image in degraded])
-    strips = pick_patches(clean, degraded, args.patch_seed)
+    strips = pick_patches(clean, degraded, seed=0)
     with atomic_folder(args.out) as folder:
         write_json(folder / "noise.json", statistics)
         for name, strip in zip(("clean.png", "degraded.png"), strips, strict=True):
@@ -69,5 +69,4 @@ if __name__ == "__main__":
         "--out", type=Path, required=True, help="folder for noise.json, clean.png and degraded.png"
     )
     parser.add_argument("--limit", type=int, help="use at most this many pairs, evenly spread over the names")
-    parser.add_argument("--patch-seed", type=int, default=0, help="of the choice of patches (default: 0)")
     sys.exit(command.run(main, parser))

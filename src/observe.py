@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import yaml
 
 from nopairs import command
 from nopairs.data.images import read_rgb
+from nopairs.data.index import read_index
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder
 from nopairs.priors import operators
@@ -23,7 +23,7 @@ def main(args: argparse.Namespace) -> None:
         take_degraded(args.dataset / "test/degraded", args.out)
         return
     operator = operators.make(settings)
-    index = pd.read_csv(args.dataset / "index.csv", dtype=str, keep_default_na=False)
+    index = read_index(args.dataset)
     tests = index[index.path.str.startswith("test/clean/")]
     with atomic_folder(args.out) as folder:
         for path, digest in zip(tests.path, tests.sha256, strict=True):

@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 from nopairs import command
+from nopairs.config import from_pairs
 from nopairs.errors import NopairsError
-from nopairs.files import atomic_file
+from nopairs.files import atomic_file, read_json
 from nopairs.reporting import graph, provenance, report
 from nopairs.reporting.headline import headline
 from nopairs.reporting.reading import named_path, read_table
@@ -22,12 +23,13 @@ TEMPLATES = Path(__file__).resolve().parents[1] / "workflow" / "report"
 def main(args: argparse.Namespace) -> None:
     captions = TEMPLATES / "captions"
     tables = {name: read_table(path) for name, path in args.table}
+    paired = from_pairs(read_json(args.config))
     usage = provenance.usage(args.benchmarks)
     page = report.render(
         TEMPLATES / "page.html.j2",
         datasets=list(dict.fromkeys(dataset for table in tables.values() for dataset in table["dataset"])),
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
-        headline=next(filter(None, map(headline, tables.values())), None),
+        headline=next(filter(None, (headline(table, paired) for table in tables.values())), None),
         tables=[
             report.table_view(name, table, report.read_caption(captions, name))
             for name, table in tables.items()

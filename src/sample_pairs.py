@@ -9,7 +9,6 @@ the configured strength stands.
 import argparse
 import dataclasses
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,9 @@ from nopairs.files import write_json
 from nopairs.models import make, make_options
 from nopairs.training.data import Images, PairedData, hold_out
 from nopairs.training.hardware import pick_device
-from nopairs.training.loop import Trainer
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import load_pairs, read_validation, save_pairs
+from nopairs.training.run import train_in_passing
 
 REAL_PAIRS = "pairs/clean"
 
@@ -103,10 +102,9 @@ def score(
     options = make_options(TrainingOptions, "training", restorer["training"] | changed)
     torch.manual_seed(seed)
     network = make("restorer", restorer["kind"], restorer.get("options", {}))
-    with tempfile.TemporaryDirectory() as folder:
-        data = PairedData(*pairs, val, options)
-        result = Trainer(network, data, options, Path(folder), seed=seed, device=device, fingerprint="").run()
-    return result.best if result.best is not None else float("nan")
+    result = train_in_passing(network, PairedData(*pairs, val, options), options, seed, device)
+    assert result.best is not None  # there are images to validate on
+    return result.best
 
 
 if __name__ == "__main__":

@@ -294,6 +294,7 @@ def _write_run(tree: Tree, rng: np.random.Generator) -> None:
     config = {
         "datasets": {DATASET: {"clean": "/home/someone/pictures/clean", "crop": 64, "seeds": [0]}},
         "methods": {name: {"restorer": "dncnn", "steps": 1500} for name in METHODS},
+        "degradations": {"supervised": {"kind": "real_pairs"}},
         "tables": {"denoising": {"dataset": DATASET, "metrics": ["psnr", "ssim", "lpips", "swd", "niqe"]}},
     }
     (tree.root / "config.json").write_text(json.dumps(config))

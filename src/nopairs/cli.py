@@ -193,10 +193,11 @@ def _restore(args: argparse.Namespace) -> int:
 
     from nopairs.models import load_restorer
     from nopairs.restorers.apply import plan_outputs, restore_files
+    from nopairs.training.hardware import pick_device
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    model = load_restorer(args.model).eval().to(_device(args.device))
+    model = load_restorer(args.model).eval().to(pick_device(args.device))
     photos = len(plan_outputs(args.inputs, args.output))
     failures = restore_files(model, args.inputs, args.output, args.tile)
     return _tell(args.output, photos, failures, "restore", "restored")
@@ -218,13 +219,14 @@ def _enhance(args: argparse.Namespace) -> int:
     from nopairs.models import load_restorer
     from nopairs.restorers.apply import plan_outputs, process_files
     from nopairs.restorers.tiling import restore_tiled
+    from nopairs.training.hardware import pick_device
     from nopairs.transport.loading import find_autoencoder, load_transport
     from nopairs.transport.photos import enhance_photo, fit_on_photos, save_fit
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     photos = len(plan_outputs(args.inputs, args.output))
-    device = _device(args.device)
+    device = pick_device(args.device)
     autoencoder = find_autoencoder(args.autoencoder).to(device)
     restorer = load_restorer(args.restorer).eval().to(device) if args.restorer else None
 
@@ -251,19 +253,12 @@ def _enhance(args: argparse.Namespace) -> int:
     return _tell(args.output, photos, failures, "enhance", "enhanced")
 
 
-def _device(name: str) -> torch.device:
-    import torch
-
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise NopairsError("--device cuda: no CUDA device is available; use cpu or auto")
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
-
-
 def alpha_value(text: str) -> float:
+    from nopairs.transport.dot import HIGHEST_ALPHA, LOWEST_ALPHA
+
     value = float(text)
-    if not -0.5 <= value <= 1.5:
-        raise argparse.ArgumentTypeError(f"{value} is not from -0.5 to 1.5")
+    if not LOWEST_ALPHA <= value <= HIGHEST_ALPHA:
+        raise argparse.ArgumentTypeError(f"{value} is not from {LOWEST_ALPHA} to {HIGHEST_ALPHA}")
     return value
 
 

@@ -218,7 +218,7 @@ def test_results_inside_the_input_folder_are_not_restored_again(tmp_path: Path) 
     [
         (["absent", "-o", "out"], "no such file or folder"),
         ([".", "-o", "out"], "holds no image"),
-        (["x", "-o", "out", "--device", "cuda"], "no CUDA device"),
+        (["x", "-o", "out", "--device", "cuda"], "torch sees no GPU here"),
     ],
 )
 def test_user_errors_are_one_line(

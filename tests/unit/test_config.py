@@ -154,6 +154,27 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
             {"processes": 3, "restorers": {"dncnn": {"training": {"batch": 6}}}},
             "ludvae: training: 3 processes cannot share a batch of 16 equally; make it a multiple of 6",
         ),
+        ({"datasets": {"x": {"source": "set14", "trained_on": "photo"}}}, "trained_on 'photo': "),
+        (
+            {
+                "datasets": {
+                    "x": {"source": "set14", "trained_on": "y"},
+                    "y": {"source": "set14", "trained_on": "photos"},
+                }
+            },
+            "names another dataset itself",
+        ),
+        ({"datasets": {"x": {"source": "set14", "scale": 4}}}, "needs a `recipe:`"),
+        (
+            {"datasets": {"x": {"source": "set14", "recipe": {"noise": 5}, "operator": OPERATOR}}},
+            "choose one",
+        ),
+        ({"datasets": {"x": {"source": "set14", "assumed": OPERATOR}}}, "no `operator:` that observes"),
+        ({"degradations": {"x": {"base": "ludvae", "model": "ludva"}}}, "did you mean 'ludvae'"),
+        (
+            {"degradations": {"ludvae": {"training": {"crop": 60}}}},
+            "degradations: ludvae: crop 60 is no multiple of 8, which the model needs; take 56",
+        ),
     ],
 )
 def test_mistakes_are_refused_in_one_line(change: dict[str, Any], message: str) -> None:
@@ -295,7 +316,13 @@ def test_weights_of_the_catalogue_are_known_before_they_are_fetched() -> None:
 
 def transport_table(*methods: str, **change: Any) -> list[str]:
     """The methods that are left of a table on photos, or on the dataset of `change`."""
-    table = {"dataset": "photos", **change.pop("table", {}), "methods": list(methods), "metrics": ["psnr"]}
+    table = {
+        "dataset": "photos",
+        "in_all": False,
+        **change.pop("table", {}),
+        "methods": list(methods),
+        "metrics": ["psnr"],
+    }
     return resolve({**change, "tables": {"t": table}})["tables"]["t"]["methods"]
 
 
@@ -363,7 +390,8 @@ def test_a_dataset_without_what_a_transport_learns_from_goes_without_it(tmp_path
     kept = transport_table(
         "nlm+dot", "nlm+dot@psnr", "ludvae+dncnn+dot@psnr", "embedded", **copy.deepcopy(on_own)
     )
-    assert kept == ["nlm+dot", "ludvae+dncnn+dot@psnr", "embedded"]  # nlm has no pairs to choose an alpha on
+    # nlm has no pairs to choose an alpha on, and there are no clean test images to go through an autoencoder.
+    assert kept == ["nlm+dot", "ludvae+dncnn+dot@psnr"]
     test_only = {"datasets": {"cc": {"source": "cc15"}}, "table": {"dataset": "cc"}}
     assert transport_table("input", "input+dot", "embedded", "taef2", **test_only) == ["input", "taef2"]
 
@@ -383,6 +411,41 @@ def test_statistics_of_other_content_are_degraded_by_name() -> None:
         resolve({"datasets": {"x": {"source": "train400", "role": "clean"}}})
     with pytest.raises(NopairsError, match=r"datasets\.x\.role: 'test' is not one of"):
         resolve({"datasets": {"x": {"source": "set14", "role": "test"}}})
+
+
+def test_a_table_that_nothing_is_left_of_is_refused_where_it_is_in_all(tmp_path: Path) -> None:
+    own = {"datasets": {"own": {"source": "folder", "clean": str(tmp_path), "degraded": str(tmp_path)}}}
+    for table, missing in (
+        ({"methods": ["supervised+dncnn"], "metrics": ["niqe"]}, "methods"),
+        ({"methods": ["input"], "metrics": ["psnr", "ssim"]}, "metrics"),
+    ):
+        given = {**own, "dataset": "own", "tables": {"t": table}}
+        with pytest.raises(NopairsError, match=f"tables: t: own has not what any of its {missing} needs"):
+            resolve(copy.deepcopy(given))
+        given["tables"] = {"t": {**table, "in_all": False}}
+        assert resolve(given)["tables"]["t"][missing] == []
+
+
+def test_what_restores_a_dataset_or_feeds_its_transport_is_used(tmp_path: Path) -> None:
+    folder = {"source": "folder", "clean": str(tmp_path), "degraded": str(tmp_path)}
+    given = {
+        "dataset": "set14",
+        "datasets": {"set14": {"source": "cc15", "trained_on": "mine"}, "mine": folder, "other": folder},
+        "tables": {"t": {"methods": ["input", "ludvae+dncnn"], "metrics": ["psnr"]}},
+    }
+    resolved = resolve(given)
+    assert {"set14", "mine"} <= config.used_datasets(resolved)
+    assert config.unused_folders(resolved) == ["other"]
+
+
+def test_which_degradations_know_real_pairs() -> None:
+    change = {
+        "degradations": {
+            "again": {"kind": "real_pairs"},
+            "mine": {"base": "ludvae_pairs", "model": "ludvae_pairs", "sampling": {"strength": [1, 1]}},
+        }
+    }
+    assert config.from_pairs(resolve(change)) == {"supervised", "ludvae_pairs", "again", "mine"}
 
 
 def test_a_prior_needs_an_operator_and_a_restorer_none() -> None:

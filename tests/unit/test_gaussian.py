@@ -9,7 +9,6 @@ from nopairs.errors import NopairsError
 from nopairs.metrics.gaussian import (
     Moments,
     gelbrich,
-    interpolation,
     inverse_root,
     root,
     stochastic_map,
@@ -156,7 +155,7 @@ def test_alpha_is_the_share_of_the_distance() -> None:
     source, target = covariance(6, 23), covariance(6, 24)
     move = stochastic_map(source, target, source_mean, target_mean)
     distance = gelbrich(source_mean, source, target_mean, target)
-    alpha = interpolation(0.25 * distance, distance)
+    alpha = 0.25
     matrix = alpha * torch.eye(6, dtype=torch.float64) + (1 - alpha) * move.matrix
     between = gelbrich(
         alpha * source_mean + (1 - alpha) * target_mean, matrix @ source @ matrix.T, target_mean, target
@@ -176,13 +175,11 @@ def test_bad_samples(samples: torch.Tensor, message: str) -> None:
         Moments(4).add(samples)
 
 
-def test_too_little_for_a_covariance_or_an_interpolation() -> None:
+def test_too_little_for_a_covariance_and_a_root_of_what_is_no_square() -> None:
     moments = Moments(2)
     moments.add(torch.zeros(1, 2))
     with pytest.raises(NopairsError, match="1 samples have no covariance"):
         _ = moments.covariance
-    with pytest.raises(NopairsError, match="cannot reach"):
-        interpolation(1, 0)
     with pytest.raises(NopairsError, match="expected \\(d, d\\)"):
         root(torch.zeros(2, 3))
 

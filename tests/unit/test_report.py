@@ -24,6 +24,7 @@ from PIL import Image
 from report_fixture import METHODS, RULEGRAPH, Tree
 
 from nopairs.errors import NopairsError
+from nopairs.metrics.names import ROUND_TRIP
 from nopairs.reporting import graph, provenance, report, slider
 from nopairs.reporting.headline import headline
 from nopairs.reporting.reading import read_table
@@ -127,10 +128,22 @@ def test_page_escapes_what_it_is_told(tree: Tree) -> None:
 
 # Headline
 
+PAIRED = {"supervised", "ludvae_pairs"}
+
+
+def test_headline_is_of_what_knows_no_pairs(tree: Tree) -> None:
+    table = read_table(tree.table).replace({"method": {"supervised+dncnn": "ludvae_pairs+dncnn"}})
+    remarked = table[table["method"] == "awgn_tuned+dncnn"].assign(
+        method="embedded", mean=99.0, note=f"the paper's selection; {ROUND_TRIP}"
+    )
+    told = headline(pd.concat([table, remarked]), PAIRED)
+    assert told and told.method == "ludvae+dncnn"
+    assert "Trained on real pairs, ludvae_pairs+dncnn" in " ".join(told.sentences)
+
 
 def test_headline_is_the_tables_arithmetic(tree: Tree) -> None:
     table = read_table(tree.table)
-    told = headline(table)
+    told = headline(table, PAIRED)
     assert told and told.method == "ludvae+dncnn"
     best, start, bound = (mean(table, name, "psnr") for name in (told.method, "input", "supervised+dncnn"))
     share = (best - start) / (bound - start)
@@ -149,14 +162,14 @@ def test_headline_is_the_tables_arithmetic(tree: Tree) -> None:
 def test_headline_says_when_the_test_tells_nothing_apart(tree: Tree) -> None:
     table = read_table(tree.table)
     table["difference_low"], table["difference_high"] = -0.5, 0.5
-    told = headline(table)
+    told = headline(table, PAIRED)
     assert told and "does not tell the two apart" in " ".join(told.sentences)
 
 
 def test_headline_of_a_rival_compares_the_next_best_with_it(tree: Tree) -> None:
     table = read_table(tree.table)
     table.loc[table["method"] == "ludvae+dncnn", ["rival", "difference"]] = ["", np.nan]
-    told = headline(table)
+    told = headline(table, PAIRED)
     assert (
         told
         and "Next is awgn_tuned+dncnn; its difference from ludvae+dncnn is \N{MINUS SIGN}"
@@ -167,14 +180,14 @@ def test_headline_of_a_rival_compares_the_next_best_with_it(tree: Tree) -> None:
 def test_headline_gives_no_share_of_a_bound_that_is_not_best(tree: Tree) -> None:
     table = read_table(tree.table)
     table.loc[(table["method"] == "supervised+dncnn") & (table["metric"] == "psnr"), "mean"] = 30.0
-    told = headline(table)
+    told = headline(table, PAIRED)
     assert told and "it is not the best row" in " ".join(told.sentences)
     assert not any("%" in number for number, _ in told.tiles)
 
 
 def test_headline_of_a_metric_that_should_be_low(tree: Tree) -> None:
     table = read_table(tree.table)
-    told = headline(table[table["metric"] == "niqe"])
+    told = headline(table[table["metric"] == "niqe"], PAIRED)
     assert told and told.method == "ludvae+dncnn"
     assert told.tiles[1][0].startswith("\N{MINUS SIGN}")
     assert " better than the input" in " ".join(told.sentences)
@@ -183,14 +196,14 @@ def test_headline_of_a_metric_that_should_be_low(tree: Tree) -> None:
 def test_headline_says_worse_when_it_is_worse(tree: Tree) -> None:
     table = read_table(tree.table)
     table.loc[table["method"] == "input", "mean"] = 60.0
-    told = headline(table)
+    told = headline(table, PAIRED)
     assert told and " worse than the input" in " ".join(told.sentences)
 
 
 def test_no_headline_without_a_method(tree: Tree) -> None:
     table = read_table(tree.table)
-    assert headline(table[table["method"] == "input"]) is None
-    assert headline(table.assign(mean=np.nan)) is None
+    assert headline(table[table["method"] == "input"], PAIRED) is None
+    assert headline(table.assign(mean=np.nan), PAIRED) is None
 
 
 # Tables

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import threading
 from collections.abc import Iterator
@@ -14,10 +16,10 @@ from nopairs.cli import main
 from nopairs.data import entries
 from nopairs.data.download import Patience
 from nopairs.data.entries import RemoteFile
-from nopairs.data.store import MIRROR_VARIABLE, Store
+from nopairs.data.store import MIRROR_VARIABLE, HashLock, Store
 from nopairs.errors import NopairsError
 
-HASTY = Patience(attempts=2, wait=0.01, stall=0.3)
+QUICK = Patience(attempts=2, wait=0.01, stall=10)
 CONTENT = {f"in/{k}.png": f"photo {k}".encode() * 1000 for k in range(6)}
 
 
@@ -45,7 +47,7 @@ def remote(server: Server, hashes: bool = True) -> list[RemoteFile]:
 
 
 def store(folder: Path, mirror: str = "") -> Store:
-    return Store(folder / "data", folder / "data.lock", mirror, patience=HASTY)
+    return Store(folder / "data", folder / "data.lock", mirror, patience=QUICK)
 
 
 def test_files_come_once_and_are_verified_ever_after(server: Server, tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def test_what_has_no_published_hash_is_trusted_on_first_use(server: Server, tmp_
 def test_a_mirror_is_asked_first_and_the_rest_comes_from_the_origin(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    filled = Store(tmp_path / "mirror", tmp_path / "data.lock", patience=HASTY)
+    filled = Store(tmp_path / "mirror", tmp_path / "data.lock", patience=QUICK)
     filled.fetch("d", remote(server)[:4])
     server.requests.clear()
     with serving() as http:
@@ -115,7 +117,7 @@ def test_a_mirror_is_asked_first_and_the_rest_comes_from_the_origin(
 
 def test_a_mirror_that_was_filled_serves_without_internet(server: Server, tmp_path: Path) -> None:
     files = remote(server, hashes=False)
-    Store(tmp_path / "mirror", tmp_path / "data.lock", patience=HASTY).fetch("d", files)
+    Store(tmp_path / "mirror", tmp_path / "data.lock", patience=QUICK).fetch("d", files)
     server.files.clear()
     offline = store(tmp_path, mirror=str(tmp_path / "mirror"))
     assert [path.read_bytes() for path in offline.fetch("d", files)] == list(CONTENT.values())
@@ -175,3 +177,31 @@ def test_the_command_fetches_and_lists(
     ):
         assert main(["data", "fetch", *mistake]) == 1
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["<<<<<<< HEAD", "# a comment", "ab *d/x.png", f"{'g' * 64}  d/x.png"])
+def test_a_line_of_the_lock_that_is_none_is_named(tmp_path: Path, line: str) -> None:
+    lock = HashLock(tmp_path / "data.lock")
+    lock.record("d/a.png", "0" * 64)
+    with lock.path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(NopairsError, match=r"data\.lock: line 2 is not"):
+        lock.read()
+
+
+def test_the_first_hash_of_a_name_counts(tmp_path: Path) -> None:
+    lock = HashLock(tmp_path / "data.lock")
+    for digest in ("1" * 64, "2" * 64):
+        lock.record("d/a photo.png", digest)
+    assert lock.read() == {"d/a photo.png": "1" * 64}
+
+
+def test_where_a_file_system_has_no_locks_files_come_all_the_same(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    paths = store(tmp_path).fetch("d", remote(server))
+    assert [path.read_bytes() for path in paths] == list(CONTENT.values())

@@ -478,7 +478,7 @@ def test_a_gpu_that_is_demanded_and_missing(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert restore(model, photos, tmp_path / "out", "--device", "cuda") == 1
-    assert capsys.readouterr().err.strip().startswith("nopairs: error: --device cuda: no CUDA device")
+    assert capsys.readouterr().err.strip().startswith("nopairs: error: device cuda: torch sees no GPU here")
 
 
 @pytest.mark.parametrize("disk", ["full", "read-only"])

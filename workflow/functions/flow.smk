@@ -8,8 +8,13 @@ def evaluations_of(table):
         if name == chain.base and chain.trained(RESTORERS) in FLOWS
     }
     defaults = registry.find(registry.RESTORERS, "resflow").Options()
+
+    def option(entry, key):
+        return entry["options"].get(key, getattr(defaults, key))
+
     return {
-        name: entry["options"].get("steps", defaults.steps)
+        name: evaluations(option(entry, "steps"), option(entry, "solver"))
+        * (option(entry, "samples") if option(entry, "auxiliary") == "averaged" else 1)
         for name, entry in entries.items()
         if without_steps(entry) == without_steps(RESTORERS[entry["model"]])
     }

@@ -1,4 +1,7 @@
 # What the rules of figures and the report ask for: inputs, arguments, entries.
+TEMPLATES = ROOT / "workflow/report"
+
+
 def reported_methods(dataset):
     """Methods of a dataset in the tables of `all`; of one that none of these is on, in every table."""
     names = TABLES_IN_ALL if dataset in REPORTED else CONFIG["tables"]

@@ -4,7 +4,7 @@ def trained_model(wildcards):
     entry = DEGRADATIONS[wildcards.degradation]
     if not learned(registry.DEGRADATIONS, entry["kind"]):
         return []
-    return f"results/models/{wildcards.dataset}/{entry['model']}/seed{wildcards.seed}/model.json"
+    return f"results/models/{source_of(wildcards)}/{entry['model']}/seed{wildcards.seed}/model.json"
 
 
 def sampling_code(script):
@@ -28,9 +28,17 @@ def selection_argument(wildcards):
     training = {
         "steps": selection["steps"],
         "copies": selection["copies"],
-        "entry": RESTORERS[selection["restorer"]],
+        "entry": with_local_weights(RESTORERS[selection["restorer"]]),
     }
     return f"--selection {shlex.quote(json.dumps(training))}"
+
+
+def judges_weights(wildcards):
+    """The published weights that the restorer which judges candidates begins with."""
+    if not has_candidates(wildcards.degradation):
+        return []
+    judge = RESTORERS[CONFIG["selection"]["restorer"]]
+    return weight_files(judge.get("options", {}))
 
 
 def stand_in_with_part(wildcards, input):

@@ -27,6 +27,7 @@ from nopairs.files import check_writable, remove_leftovers
 from nopairs.metrics.names import METRICS, PARAMETERS, USUAL
 from nopairs.models import make_options
 from nopairs.priors.operators import ESTIMATED
+from nopairs.restorers.flow_paths import evaluations
 from nopairs.training.hardware import pick_device
 from nopairs.transport.bias import BiasOptions
 
@@ -81,7 +82,7 @@ FLOWS = sorted(
 SEEDS = CONFIG["seeds"]
 # A dataset's share of all cores: a job that asked for all of them would wait for as long as those of other datasets keep one busy. How
 # many there are is not known where jobs go to a cluster.
-PREPARING = {name for shown in SHOWN for name in shown["datasets"]}
+PREPARING = settings.used_datasets(CONFIG)
 CORES_A_DATASET = max(
     1, (workflow.resource_settings.cores or CONFIG["threads"]) // (len(PREPARING) or 1)
 )
@@ -136,7 +137,11 @@ def any_of(names):
 # Published weights of the catalogue that methods name, by <entry>/<path>. Each is fetched by itself: another method's make no model old.
 WEIGHTS = {
     reference.removeprefix(weights.PREFIX): reference
-    for entry in (*RESTORERS.values(), *AUTOENCODERS.values())
+    for entry in (
+        *DEGRADATIONS.values(),
+        *RESTORERS.values(),
+        *AUTOENCODERS.values(),
+    )
     for reference in weights.references(entry.get("options", {}))
 }
 
@@ -170,15 +175,13 @@ def entry_of(wildcards, *parts):
     """The parts of a degradation's, restorer's or prior's entry that a job depends on, as JSON."""
     if "degradation" in wildcards.keys():
         entry = settings.with_dataset_defaults(
-            CONFIG, wildcards.dataset, DEGRADATIONS[wildcards.degradation]
+            CONFIG, source_of(wildcards), DEGRADATIONS[wildcards.degradation]
         )
     elif is_prior(wildcards):
         entry = PRIORS[wildcards.method]
     else:
         entry = RESTORERS[chain_of(wildcards).restorer]
-    if "options" in entry:
-        options = weights.localised(entry["options"], Path(CONFIG["data"]["folder"]))
-        entry = entry | {"options": options}
+    entry = with_local_weights(entry)
     return json.dumps({part: entry[part] for part in ("kind", *parts) if part in entry})
 
 
@@ -190,6 +193,14 @@ def code(script, *kinds):
     """A digest of a script and of the modules of (registry, kind) pairs: a job runs again when it changes."""
     modules = [module_file(registry.module_of(table, kind)) for table, kind in kinds]
     return digest_of(script, *modules)
+
+
+def with_local_weights(entry):
+    """An entry whose options name the catalogue's weights by where they lie."""
+    if "options" not in entry:
+        return entry
+    options = weights.localised(entry["options"], Path(CONFIG["data"]["folder"]))
+    return entry | {"options": options}
 
 
 def weight_files(options):
@@ -306,6 +317,13 @@ def is_network(wildcards):
         return True
     pretrained = RESTORERS[chain_of(wildcards).restorer]["kind"] == "pretrained"
     return pretrained or is_learner(wildcards)
+
+
+def is_quick(wildcards):
+    """Whether a restorer is a network only, without classical ones beside it, which take as long as alone."""
+    kind = RESTORERS[chain_of(wildcards).restorer]["kind"]
+    made = registry.find(registry.RESTORERS, kind)
+    return is_network(wildcards) and not getattr(made, "with_classical", False)
 
 
 def stand_in(wildcards):

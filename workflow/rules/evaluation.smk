@@ -121,8 +121,9 @@ rule measure_real_noise:
 rule measure_noise:
     input:
         index="results/data/{dataset}/index.csv",
+        source=lambda wildcards: f"results/data/{source_of(wildcards)}/index.csv",
         model=trained_model,
-        strength="results/pairs/{dataset}/{degradation}/seed{seed}/strength.json",
+        strength=lambda wildcards: f"results/pairs/{source_of(wildcards)}/{wildcards.degradation}/seed{wildcards.seed}/strength.json",
     output:
         multiext(
             "results/noise/{dataset}/{degradation}/seed{seed}/",
@@ -143,13 +144,14 @@ rule measure_noise:
         runtime=more(30),
     params:
         python=PYTHON,
+        source=source_of,
         entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
         model=model_argument,
         code=sampling_code("measure_noise.py"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         "{params.python}/measure_noise.py --entry {params.entry:q} {params.model} --strength {input.strength}"
-        " --dataset results/data/{wildcards.dataset}"
+        " --dataset results/data/{params.source}"
         " --clean results/data/{wildcards.dataset}/test/clean --seed {wildcards.seed} --threads {threads}"
         " --out {params.folder} 2>&1 | tee {log}"
 

@@ -192,6 +192,7 @@ rule report:
     input:
         config="results/config.json",
         graph="results/rulegraph.dot",
+        templates=sorted(file for file in TEMPLATES.rglob("*") if file.is_file()),
         tables=[f"results/tables/{table}.csv" for table in TABLES_IN_ALL],
         figures=report_figures().values(),
         restored=[

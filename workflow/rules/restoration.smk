@@ -70,7 +70,7 @@ rule restore:
     threads: lambda wildcards: CONFIG["threads"] if is_network(wildcards) else 1
     resources:
         mem_mb=more(8000, 4000, is_network),
-        runtime=more(30, 240, is_network),
+        runtime=more(30, 240, is_quick),
         gpu=lambda wildcards: gpu_if(is_network(wildcards)),
     params:
         python=PYTHON,

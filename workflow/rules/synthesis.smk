@@ -7,6 +7,7 @@ rule sample_pairs:
         index="results/data/{dataset}/index.csv",
         model=trained_model,
         stand_in=stand_in,
+        weights=judges_weights,
     output:
         multiext(
             "results/pairs/{dataset}/{degradation}/seed{seed}/",

@@ -19,6 +19,7 @@ from nopairs.config.datasets import (
     resolve_dataset,
     trained_on,
     unused_folders,
+    used_datasets,
     with_dataset_defaults,
 )
 from nopairs.config.entries import (
@@ -33,13 +34,21 @@ from nopairs.config.entries import (
     learns,
     merge,
 )
-from nopairs.config.methods import Method, parse_method, part_of, samples_from_clean, statistics_of
+from nopairs.config.methods import (
+    Method,
+    from_pairs,
+    parse_method,
+    part_of,
+    samples_from_clean,
+    statistics_of,
+)
 from nopairs.config.tables import resolve_curve, resolve_table
 from nopairs.errors import NopairsError
 
 __all__ = [
     "Method",
     "folder_listing",
+    "from_pairs",
     "has_role",
     "learns",
     "listing",
@@ -51,6 +60,7 @@ __all__ = [
     "statistics_of",
     "trained_on",
     "unused_folders",
+    "used_datasets",
     "with_dataset_defaults",
 ]
 

@@ -64,10 +64,22 @@ def listing(folders: Iterable[str]) -> list[tuple[str, int, int]]:
     return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in images]
 
 
-def unused_folders(config: dict[str, Any]) -> list[str]:
-    """Return the user's own datasets that neither a table nor a curve is over."""
+def used_datasets(config: dict[str, Any]) -> set[str]:
+    """Return the datasets that tables and curves are over, those whose models restore them, and what their transports name."""
     shown = [*config["tables"].values(), *config["curves"].values()]
-    used = {name for one in shown for name in one["datasets"]}
+    over = {name for one in shown for name in one["datasets"]}
+    named = {
+        entry[key]
+        for name, entry in config["transports"].items()
+        for key in ("natural", "content")
+        if key in entry and any(f"+{name}" in method for one in shown for method in one["methods"])
+    }
+    return over | named | {trained_on(config, name) for name in over}
+
+
+def unused_folders(config: dict[str, Any]) -> list[str]:
+    """Return the user's own datasets that nothing uses."""
+    used = used_datasets(config)
     return [
         name
         for name, entry in config["datasets"].items()

@@ -7,6 +7,7 @@ from typing import Any
 
 from nopairs import registry
 from nopairs.errors import NopairsError
+from nopairs.models import training_roles
 from nopairs.transport.dot import HIGHEST_ALPHA, LOWEST_ALPHA
 
 # What an `@` after a transport may say in place of a number: which alpha `val` is to choose.
@@ -93,6 +94,17 @@ def _check_alpha(name: str, alpha: str) -> None:
 def samples_from_clean(degradation: dict[str, Any]) -> bool:
     """Whether a degradation makes degraded images from clean ones (method 2 of LUD-VAE goes the other way)."""
     return degradation.get("sampling", {}).get("mode") != "method2"
+
+
+def from_pairs(config: dict[str, Any]) -> set[str]:
+    """Return the degradations that know real pairs of the dataset, as they are or by a model that learned from them."""
+    degradations = config.get("degradations", {})
+    models = {name: degradations[entry.get("model", name)] for name, entry in degradations.items()}
+    return {
+        name
+        for name, model in models.items()
+        if degradations[name]["kind"] == "real_pairs" or "pairs" in training_roles("degradation", model)
+    }
 
 
 def part_of(degradation: dict[str, Any]) -> str:

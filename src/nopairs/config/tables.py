@@ -75,6 +75,12 @@ def resolve_table(
         table["metrics"] = [metric for metric in table["metrics"] if metric not in NEED_TRUTH]
     if not all(has_role(config, source, "clean") for source in sources):  # NIQE is fitted on them
         table["metrics"] = [metric for metric in table["metrics"] if metric != "niqe"]
+    for key in ("methods", "metrics"):
+        if not table[key] and table["in_all"] and family == "tables":
+            raise NopairsError(
+                f"config: tables: {name}: {table['dataset']} has not what any of its {key} needs; name others, or leave it out of"
+                " `all` with `in_all: false`"
+            )
     return table
 
 
@@ -114,7 +120,7 @@ def _check_chain(config: dict[str, Any], method: Method) -> None:
 
 
 def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
-    """Raise NopairsError if something that a method trains crops more than a tile of the dataset has."""
+    """Raise NopairsError if something that a method trains crops more than a tile of the dataset has, or what it cannot divide."""
     scale = config["datasets"][dataset]["scale"]
     tile = config["datasets"][dataset]["tile"] // scale
     trained = (
@@ -130,6 +136,7 @@ def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
     if method.degradation is not None:
         model = config["degradations"][method.degradation]["model"]
         trained.insert(0, (f"degradations: {model}", config["degradations"][model]))
+        _check_divides(f"degradations: {model}", config["degradations"][model])
     for place, entry in trained:
         crop = make_options(TrainingOptions, "training", entry["training"]).crop if "training" in entry else 0
         if crop > tile:
@@ -137,6 +144,19 @@ def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
                 f"config: {place}: crop {crop} is larger than the {'degraded ' if scale > 1 else ''}tiles of dataset {dataset} ({tile}); "
                 "lower `crop` or raise `tile`"
             )
+
+
+def _check_divides(place: str, entry: dict[str, Any]) -> None:
+    """Raise NopairsError if a degradation model is to learn from crops whose sides it cannot divide."""
+    if "training" not in entry:
+        return
+    made = registry.find(registry.DEGRADATIONS, entry["kind"])
+    multiple = getattr(make_options(made.Options, entry["kind"], entry.get("options", {})), "multiple", 1)
+    crop = make_options(TrainingOptions, "training", entry["training"]).crop
+    if crop % multiple:
+        raise NopairsError(
+            f"config: {place}: crop {crop} is no multiple of {multiple}, which the model needs; take {max(1, crop // multiple) * multiple}"
+        )
 
 
 def _check_scale(config: dict[str, Any], dataset: str, method: Method) -> None:
@@ -158,6 +178,8 @@ def _fits(config: dict[str, Any], dataset: str, method: Method) -> bool:
     """Whether a dataset has what a method needs. Observations of an operator, of other sizes than its images, are for priors only."""
     if method.prior:
         return _can_reconstruct(config, dataset, config["priors"][method.prior])
+    if method.autoencoder and not has_role(config, dataset, "test"):  # its row is of clean test images
+        return False
     observed = "operator" in config["datasets"][dataset]
     return not observed and _possible(config, trained_on(config, dataset), method)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import json
 import re
 import threading
 import time
@@ -127,8 +126,9 @@ def _attempt(
         if answer.status_code != 206:
             start, total = 0, _length(answer)
             advance(-have)
-            _write_validator(part, address, answer)
         with part.open("ab" if start else "wb") as file:
+            if not start:  # behind the truncation: what an earlier version left must not be vouched for
+                _write_validator(part, address, answer)
             for chunk in answer.iter_content(CHUNK):
                 file.write(chunk)
                 advance(len(chunk))
@@ -172,9 +172,9 @@ def _write_validator(part: Path, address: str, answer: requests.Response) -> Non
 def _read_validator(part: Path, address: str) -> str:
     try:
         known = read_json(_validator_file(part))
-    except (OSError, json.JSONDecodeError):
+        return str(known["validator"]) if known["address"] == address else ""
+    except (OSError, NopairsError, KeyError, TypeError):  # missing or damaged: from the first byte
         return ""
-    return known["validator"] if known["address"] == address else ""
 
 
 def _validator_file(part: Path) -> Path:

@@ -9,12 +9,13 @@ import fcntl
 import hashlib
 import importlib.resources
 import os
+import re
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -30,6 +31,7 @@ from nopairs.files import sha256
 MIRROR_VARIABLE = "NOPAIRS_MIRROR"
 # An address of what the code draws; its number follows.
 PHANTOM = "phantom://"
+_LOCKED = re.compile("([0-9a-f]{64})  (.+)")
 
 
 class HashLock:
@@ -39,9 +41,19 @@ class HashLock:
         self.path = path
 
     def read(self) -> dict[str, str]:
-        """Return name -> sha256; the first line of a name counts."""
+        """Return name -> sha256; the first line of a name counts. Raises NopairsError for a line that is none."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return {name: digest for digest, name in (line.split("  ", 1) for line in reversed(lines) if line)}
+        hashes: dict[str, str] = {}
+        for number, line in enumerate(lines, 1):
+            if not line:
+                continue
+            match = _LOCKED.fullmatch(line)
+            if not match:
+                raise NopairsError(
+                    f"{self.path}: line {number} is not `<sha256>  <name>` but {line[:60]!r}; mend or delete it"
+                )
+            hashes.setdefault(match[2], match[1])
+        return hashes
 
     def record(self, name: str, digest: str) -> None:
         """Add a file."""
@@ -182,7 +194,8 @@ def exclusive(path: Path) -> Iterator[None]:
     """Hold a lock on what will be at `path`, for which other processes wait; it is a hidden file beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name.lstrip('.')}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(OSError):  # some cluster file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from nopairs.data.images import read_rgb
+from nopairs.data.paging import allocate
 from nopairs.errors import NopairsError
 
 # Above this share of the machine's memory the tiles go to a temporary file that the system pages in as needed.
@@ -26,15 +26,18 @@ def like_degraded(dataset: Path) -> Path:
     return reduced if reduced.is_dir() else dataset / "clean"
 
 
-def read_tiles(folder: Path) -> tuple[np.ndarray, list[str]]:
-    """Read all PNGs of `folder`, in name order, as uint8 (tiles, height, width, 3), with their names.
+def read_tiles(*folders: Path) -> tuple[np.ndarray, list[str]]:
+    """Read all PNGs of folders, each in name order, as uint8 (tiles, height, width, 3), with their names.
 
     Raises:
-        NopairsError: the folder is empty or its tiles differ in size.
+        NopairsError: a folder is empty, the tiles differ in size, or there is no room for them.
     """
-    paths = sorted(folder.glob("*.png"))
-    if not paths:
-        raise NopairsError(f"{folder}: no training tiles; run the preprocessing step")
+    paths = []
+    for folder in folders:
+        found = sorted(folder.glob("*.png"))
+        if not found:
+            raise NopairsError(f"{folder}: no training tiles; run the preprocessing step")
+        paths += found
     shape = (len(paths), *read_rgb(paths[0]).shape)
     tiles = _allocate(shape)
 
@@ -56,10 +59,7 @@ def _allocate(shape: tuple[int, ...]) -> np.ndarray:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if int(np.prod(shape)) < MEMORY_SHARE * memory:
         return np.empty(shape, np.uint8)
-    with tempfile.NamedTemporaryFile(
-        prefix="nopairs-tiles-"
-    ) as file:  # unlinked at once, freed with the array
-        return np.memmap(file.name, np.uint8, "w+", shape=shape)
+    return allocate(shape, np.uint8)
 
 
 def random_crops(

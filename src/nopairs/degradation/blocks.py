@@ -92,11 +92,6 @@ class VectorQuantiser(nn.Module):
         distances = self.codebook.square().sum(1) - 2 * vectors @ self.codebook.t()
         return distances.argmin(1)
 
-    def perplexity(self) -> float:
-        """Return exp(entropy) of the codes' moving counts: the number of codes in effective use."""
-        p = self.counts / self.counts.sum().clamp(min=1e-12)
-        return float(torch.exp(-(p * p.clamp(min=1e-12).log()).sum()))
-
     @torch.no_grad()
     def _update(self, vectors: torch.Tensor, indices: torch.Tensor) -> None:
         counts = parallel.total(torch.bincount(indices, minlength=len(self.codebook)).to(self.counts.dtype))

@@ -251,11 +251,11 @@ class Deflow(nn.Module):
         if options.start:
             rrdb.read_start(options.start, self.condition.layers, options.encoder_width, options.blocks)
 
-    def features(self, images: torch.Tensor, generator: torch.Generator | None = None) -> list[torch.Tensor]:
+    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return the condition at each level's size, from (batch, 3, H, W), sides multiples of `options.multiple`."""
         small = reduce(images, self.options.reduced)
         if self.training:
-            small = small + self.options.noise * parallel.randn(small.shape, generator).to(small)
+            small = small + self.options.noise * parallel.randn(small.shape).to(small)
         seen = self.condition(small).float()
         sizes = [
             [side // 2 ** (level + 1) for side in images.shape[2:]] for level in range(self.options.levels)
@@ -319,7 +319,7 @@ class Deflow(nn.Module):
         multiple = self.options.multiple
         padded = F.pad(clean, (0, -width % multiple, 0, -height % multiple), mode="reflect").float()
         with torch.autocast(clean.device.type, enabled=False):
-            features = self.features(padded, generator)
+            features = self.features(padded)
             latents, _ = self.encode(padded, features)
             shifted = [
                 latent.degrade(z, strength, generator)

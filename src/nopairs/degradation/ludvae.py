@@ -119,6 +119,11 @@ class LudVaeOptions:
         """Roles of the dataset that training reads."""
         return ("pairs",) if self.learn_from == "pairs" else ("clean", "degraded")
 
+    @property
+    def multiple(self) -> int:
+        """What sides of images are padded to a multiple of."""
+        return max(BLOCK, 2 * self.stride)
+
 
 def correlate(noise: torch.Tensor, sigma: float) -> torch.Tensor:
     """Correlate white noise (batch, channels, H, W) by a Gaussian of `sigma` pixels, keeping its variance."""
@@ -183,7 +188,7 @@ class LudVae(nn.Module):
         if options.excess_variance:
             self.amplitude_decoder = decoder(2 * options.code_width, width // 2, 3, blocks, doublings)
             self.excess = LocalCovariance(MIN_LOG_S, 0.0)
-        self.multiple = max(BLOCK, 2 * options.stride)
+        self.multiple = options.multiple
 
     def h(
         self, images: torch.Tensor, degraded: bool, generator: torch.Generator | None = None
@@ -311,7 +316,8 @@ class LudVae(nn.Module):
             seen = self.h(clean, degraded=False) if paired else self.h(degraded, degraded=True)
             z, commitment_degraded = self.image_latent(seen)
             image, log_s = self.decode_image(z)
-        if self.training and options.excess_variance and options.h == "additive_noise" and not paired:
+        noisy = options.h == "additive_noise" and options.noise_degraded > 0
+        if self.training and options.excess_variance and noisy and not paired:
             self.excess.probe((image - degraded).detach(), seen - degraded)
         residual = options.noise_encoder_sees == "residual"
         z_n, kl = self.noise_latent(degraded - image.detach() if residual else degraded)

@@ -14,7 +14,7 @@ from torch import nn
 from nopairs.data.channels import Channels
 from nopairs.data.tiles import REDUCED, like_degraded, read_tiles, to_tensor, to_uint8
 from nopairs.errors import NopairsError
-from nopairs.models import load_model, make
+from nopairs.models import load_model, make, training_roles
 from nopairs.training.hardware import autocast
 
 LARGE = "large"
@@ -80,13 +80,16 @@ def ready_to_sample(
     Args:
         entry: the degradation's kind and options.
         folder: of the trained model; None of one that learns nothing.
-        dataset: the dataset's folder, whose degraded tiles a model that collects takes, and whose statistics a trained one has seen.
+        dataset: the dataset's folder, whose degraded tiles a model that collects takes, and whose statistics one that was trained on
+            unpaired images has seen.
         seed: of what is collected.
     """
     model = load_model(folder) if folder else make("degradation", entry["kind"], entry.get("options", {}))
     if isinstance(model, Collects):
         model.collect(read_tiles(dataset / "degraded")[0], seed)
-    return model, Channels.read(dataset) if folder else None
+    # Real pairs are learned from as they are.
+    unpaired = "pairs" not in training_roles("degradation", entry)
+    return model, Channels.read(dataset) if folder and unpaired else None
 
 
 @torch.inference_mode()
@@ -127,6 +130,8 @@ def sample_pairs(
                 for side, array in sources.items()
                 if side != LARGE
             }
+            if channels and "degraded" in tiles:
+                tiles["degraded"] = channels.normalise(tiles["degraded"])
             size = len(next(iter(tiles.values())))
             level = (low + (high - low) * torch.rand(size, generator=generator)).to(device)
             with autocast(device, options.precision):

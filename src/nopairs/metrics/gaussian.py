@@ -173,17 +173,6 @@ def gelbrich(
     return float(squared.clamp(min=0).sqrt())
 
 
-def interpolation(wanted: float, distance: float) -> float:
-    """Return alpha = P / G* of equation 4: the restorer's share where its distance G* from the target is to become P.
-
-    Raises:
-        NopairsError: the distance is zero or one of them is negative.
-    """
-    if distance <= 0 or wanted < 0:
-        raise NopairsError(f"interpolation: cannot reach {wanted} from a distance of {distance}")
-    return wanted / distance
-
-
 def _spectrum(covariance: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return eigenvalues, of which negligible and negative ones are zero, and eigenvectors."""
     if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1]:

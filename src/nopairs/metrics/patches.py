@@ -53,9 +53,10 @@ def patch_wasserstein(
         raise NopairsError("pwd: a set has no image")
     sets = [[_moments(image) for image in one] for one in (reference, images)]
     value = _distance(*(_merged(one) for one in sets))
-    if len(images) < 2 or draws < 2:
+    scenes = scenes or list(map(str, range(len(images))))
+    if len(set(scenes)) < 2 or draws < 2:
         return PatchWasserstein(value, float("nan"))
-    counts = image_counts(scenes or list(map(str, range(len(images)))), draws, seed)
+    counts = image_counts(scenes, draws, seed)
     others = counts
     if len(reference) != len(images):
         others = image_counts(list(map(str, range(len(reference)))), draws, seed + 1)

@@ -77,7 +77,8 @@ def sliced_wasserstein(
             f"swd: {len(images)} images against {len(reference)} of the reference; pairs need equal numbers"
         )
     levels = _level_count(min(min(image.shape[:2]) for image in (*reference, *images)))
-    weights_b = _weights(image_counts(scenes or list(map(str, range(len(images)))), draws, seed))
+    scenes = scenes or list(map(str, range(len(images))))
+    weights_b = _weights(image_counts(scenes, draws, seed))
     others = list(map(str, range(len(reference))))
     weights_a = weights_b if paired else _weights(image_counts(others, draws, seed + 1))
     sets = [_descriptors(side, levels, seed) for side in (reference, images)]
@@ -86,7 +87,7 @@ def sliced_wasserstein(
     resampled = torch.stack([draws for _, draws in both]).mean(0)
     return SlicedWasserstein(
         value=float(np.mean(levels_mean)),
-        std=float(resampled.std()) if len(images) > 1 else math.nan,
+        std=float(resampled.std()) if len(set(scenes)) > 1 else math.nan,
         levels=levels_mean,
         draws=resampled.tolist(),
     )

@@ -21,6 +21,7 @@ from nopairs.priors import patches
 from nopairs.priors.base import Log, Prior
 from nopairs.priors.operators import Operator
 from nopairs.priors.variational import DescentOptions, minimise
+from nopairs.training import parallel
 
 # Distances held in memory at a time: 16 MB of them.
 BLOCK = 1 << 22
@@ -145,8 +146,10 @@ class Dual(torch.nn.Module):
             for _ in range(steps):
                 nearest = self.nearest(rows, self.psi)
                 if not self.steps:
-                    self.unit = ((rows - self.reference[nearest]).square().sum(1).mean() / 2).double()
-                share = nearest.bincount(minlength=len(self.psi)) * (len(self.psi) / len(rows))
+                    unit = (rows - self.reference[nearest]).square().sum(1).mean() / 2
+                    self.unit = parallel.total(unit.double()) / parallel.size()
+                counts = parallel.total(nearest.bincount(minlength=len(self.psi)))
+                share = counts * (len(self.psi) / (len(rows) * parallel.size()))
                 self.psi = self.psi + float(self.lr * self.unit * (1 + self.steps) ** -0.5) * (1 - share)
                 self.steps = self.steps + 1
                 average += self.psi / steps

@@ -17,6 +17,7 @@ from torch import nn
 from nopairs.errors import NopairsError
 from nopairs.priors.operators import Operator
 from nopairs.priors.wppnet import WPPNet, WPPNetOptions, within
+from nopairs.training import parallel
 from nopairs.training.hardware import autocast
 
 
@@ -127,7 +128,7 @@ class WPPFlow(WPPNet):
         """Return the divergence by pixel, but for its constant, with one z for each observation (batch, 1, h, w)."""
         assert self.operator is not None
         start = self.operator.start(observed)
-        images, logarithms = self.to_images(torch.randn_like(start), start)
+        images, logarithms = self.to_images(parallel.randn_like(start), start)
         costs = self.costs(images, observed)
         volume = within(logarithms, self.options.edge).mean()
         return {**costs, "loss": costs["loss"] - volume, "volume": volume.detach()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +24,16 @@ class Headline:
 
 @dataclass(frozen=True)
 class _Column:
-    """One metric on one dataset: its rows by method, and how its values are printed."""
+    """One metric on one dataset: its rows by method, how its values are printed, and which degradations know real pairs."""
 
     metric: style.Metric
     rows: Mapping[str, Any]
     digits: int
+    paired: Collection[str]
+
+    def supervised(self, method: str) -> bool:
+        """Whether a method learned from real pairs."""
+        return method.split("+")[0] in self.paired
 
     def best(self, names: list[str]) -> Any:
         """Return the row (as `DataFrame.itertuples` gives it) of the best of `names`, None of none."""
@@ -52,16 +57,17 @@ class _Column:
         return text.replace("-", "\N{MINUS SIGN}")
 
 
-def headline(table: pd.DataFrame) -> Headline | None:
+def headline(table: pd.DataFrame, paired: Collection[str]) -> Headline | None:
     """Work out a table's main result: the best method that trains without pairs, on its first metric.
 
     Its distance from the input, from its best rival, and its share of the supervised upper bound's gain,
-    where the table has these rows. None where no method was measured. `table` as from `reading.read_table`.
+    where the table has these rows. None where no method was measured. `table` as from `reading.read_table`;
+    `paired`: the degradations that know real pairs.
     """
-    column = _first_column(table)
+    column = _first_column(table, paired)
     if column is None:
         return None
-    top = column.best([name for name in column.rows if name != "input" and not _supervised(name)])
+    top = column.best([name for name in column.rows if name != "input" and not column.supervised(name)])
     if top is None:
         return None
     sentences = [
@@ -80,9 +86,9 @@ def headline(table: pd.DataFrame) -> Headline | None:
     return Headline([sentence for sentence in sentences if sentence], tiles, top.method)
 
 
-def _first_column(table: pd.DataFrame) -> _Column | None:
+def _first_column(table: pd.DataFrame, paired: Collection[str]) -> _Column | None:
     # The clean images' own way through an autoencoder is no method.
-    measured = table[table["mean"].notna() & ~table["note"].str.startswith(ROUND_TRIP)]
+    measured = table[table["mean"].notna() & ~table["note"].str.contains(ROUND_TRIP, regex=False)]
     names = [name for name in style.order_metrics(measured["metric"]) if style.metric(name).arrow]
     if not names:
         return None
@@ -90,11 +96,7 @@ def _first_column(table: pd.DataFrame) -> _Column | None:
     column = column[column["dataset"] == column["dataset"].iloc[0]]
     metric = style.metric(names[0])
     rows = {str(row.method): row for row in column.itertuples()}
-    return _Column(metric, rows, metric.precision(column["mean"]))
-
-
-def _supervised(method: str) -> bool:
-    return method.split("+")[0] == "supervised"
+    return _Column(metric, rows, metric.precision(column["mean"]), paired)
 
 
 def _top_sentence(column: _Column, top: Any) -> str:
@@ -112,7 +114,7 @@ def _top_sentence(column: _Column, top: Any) -> str:
 def _rival_sentence(column: _Column, top: Any) -> str:
     """Compare the best method with its rival; where it is the rival itself, the next best one with it."""
     followers = [name for name, row in column.rows.items() if row.rival == top.method and name != "input"]
-    others = [name for name in followers if not _supervised(name)]
+    others = [name for name in followers if not column.supervised(name)]
     row = top if top.rival else column.best(others)
     if row is None or math.isnan(row.difference):
         return ""
@@ -129,7 +131,7 @@ def _rival_sentence(column: _Column, top: Any) -> str:
 
 
 def _bound(column: _Column) -> Any:
-    return column.best([name for name in column.rows if _supervised(name)])
+    return column.best([name for name in column.rows if column.supervised(name)])
 
 
 def _share(column: _Column, top: Any) -> float | None:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nopairs.data.images import read_rgb
+from nopairs.data.index import read_index
 from nopairs.errors import NopairsError
 
 _TABLE_TEXT = ["table", "dataset", "method", "metric", "rival", "source", "note"]
@@ -112,7 +113,7 @@ def choose_images(dataset: Path, most: int) -> list[str]:
 
     Raises NopairsError where the dataset has no test image.
     """
-    index = pd.read_csv(dataset / "index.csv", dtype=str, keep_default_na=False)
+    index = read_index(dataset)
     test = index[index["role"] == "test"].sort_values("path")
     degraded = test[test["path"].str.startswith("test/degraded/")]
     test = test if degraded.empty else degraded  # an operator observes clean ones

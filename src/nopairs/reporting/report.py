@@ -53,6 +53,7 @@ def read_caption(folder: Path, name: str) -> Text:
 class Column:
     """A metric of a table as the page shows it; `published` where the papers have values for it."""
 
+    name: str
     metric: style.Metric
     published: bool
 
@@ -118,7 +119,8 @@ class _Marks:
     def of(self, note: str) -> str:
         if not note:
             return ""
-        return self.letters.setdefault(note, string.ascii_lowercase[len(self.letters) % 26])
+        round_, letter = divmod(len(self.letters), 26)
+        return self.letters.setdefault(note, string.ascii_lowercase[letter] * (round_ + 1))
 
 
 def table_view(name: str, table: pd.DataFrame, caption: Text) -> TableView:
@@ -139,7 +141,7 @@ def table_view(name: str, table: pd.DataFrame, caption: Text) -> TableView:
     return TableView(
         name,
         caption,
-        [Column(style.metric(metric), metric in published) for metric in metrics],
+        [Column(metric, style.metric(metric), metric in published) for metric in metrics],
         rows,
         table["dataset"].nunique() > 1,
         general,

@@ -80,7 +80,7 @@ def grid(table: pd.DataFrame) -> Grid:
     """Arrange a table in long form (see `reading.read_table`) as rows of methods and columns of metrics."""
     name, dataset = table["table"].iloc[0], table["dataset"].iloc[0]
     view = table_view(name, table, Text("", ""))
-    metrics = style.order_metrics(table["metric"])
+    metrics = [column.name for column in view.columns]
     spreads = table.set_index(["method", "metric"])["std"]
     headers = ["method"]
     for column in view.columns:
@@ -90,9 +90,9 @@ def grid(table: pd.DataFrame) -> Grid:
     rows = []
     for row in view.rows:
         entries: list[Entry] = []
-        for metric, column, cell in zip(metrics, view.columns, row.cells, strict=True):
-            digits = column.metric.precision(table.loc[table["metric"] == metric, "mean"])
-            entries.append(_entry(cell, spreads.get((row.method, metric)), digits))
+        for column, cell in zip(view.columns, row.cells, strict=True):
+            digits = column.metric.precision(table.loc[table["metric"] == column.name, "mean"])
+            entries.append(_entry(cell, spreads.get((row.method, column.name)), digits))
             if column.published:
                 entries.append(Entry(cell.published_text, marks=cell.published_marks))
         rows.append((row.method, entries))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nopairs.data.images import list_images, read_rgb
+from nopairs.data.images import evenly, list_images, read_rgb
 from nopairs.errors import NopairsError
 
 
@@ -51,8 +51,7 @@ class Folder(nn.Module):
                 "folder: no `statistics:`; name a folder of restored images to fit a transport on"
             )
         paths = list_images(self.options.statistics)
-        places = np.unique(np.linspace(0, len(paths) - 1, min(len(paths), count)).round().astype(int))
-        return [read_rgb(paths[place]) for place in places]
+        return [read_rgb(paths[place]) for place in evenly(len(paths), count)]
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Raise NopairsError: there are only the files."""

@@ -81,9 +81,11 @@ class Rrdb(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """A tenth of He's initialisation, as the authors' code has it; the last layer of a residual network starts near zero."""
+        """A tenth of He's initialisation in the blocks, as the authors' code has it; of a residual network half of it, and its last
+        layer starts near zero.
+        """
         convolutions = [layer for layer in self.model.modules() if isinstance(layer, nn.Conv2d)]
-        for layer in convolutions[:-1] if self.options.residual else ():
+        for layer in convolutions[:-1] if self.options.residual else convolutions[1:-4]:
             nn.init.kaiming_normal_(layer.weight, a=0.2, nonlinearity="leaky_relu")
         for layer in convolutions[1:-4]:
             layer.weight.data.mul_(0.5 if self.options.residual else 0.1)

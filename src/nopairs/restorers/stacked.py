@@ -51,6 +51,7 @@ class Stacked(DnCNN):
 
     Options = StackedOptions
     lenders = ("dncnn",)
+    with_classical = True  # which take longer than a network
 
     def __init__(self, options: StackedOptions) -> None:
         super().__init__(options)

@@ -16,7 +16,7 @@ from nopairs.data.tiles import like_degraded, random_crops, read_tiles, to_tenso
 from nopairs.errors import NopairsError
 from nopairs.training.loop import Batch, Data
 from nopairs.training.options import TrainingOptions
-from nopairs.training.pairs import read_validation
+from nopairs.training.pairs import read_clean_validation
 
 # Share of the synthetic pairs that validates a restorer where the dataset has no real ones, and their largest number.
 HELD_OUT_SHARE, HELD_OUT_MOST = 0.1, 64
@@ -50,7 +50,8 @@ def dataset_data(
 
 def autoencoder_data(dataset: Path, options: TrainingOptions) -> Data:
     """Return the clean tiles that an autoencoder learns from, validated on how it reproduces the clean images of `val`."""
-    val = [clean[: _whole(clean.shape[0]), : _whole(clean.shape[1])] for clean, _ in read_validation(dataset)]
+    images = read_clean_validation(dataset)
+    val = [clean[: _whole(clean.shape[0]), : _whole(clean.shape[1])] for clean in images]
     return UnpairedData(dataset, ["clean"], [(clean, clean) for clean in val if clean.size], options)
 
 
@@ -73,13 +74,11 @@ class UnpairedData:
         """`dataset` holds a folder for each of `roles`; `val`: (clean, degraded) images, uint8 (H, W, 3)."""
         self.val = val
         self.channels = Channels.read(dataset) if equal_sizes else None
-        folders = {role: dataset / role for role in roles}
-        if equal_sizes and "clean" in roles:
-            folders["clean"] = like_degraded(dataset)
-        self.tiles = {role: read_tiles(folder) for role, folder in folders.items()}
-        if "clean" in roles and (more := dataset / MORE_CLEAN).is_dir():
-            (own, names), (others, their_names) = self.tiles["clean"], read_tiles(more)
-            self.tiles["clean"] = np.concatenate([own, others]), names + their_names
+        folders = {role: [dataset / role] for role in roles}
+        if "clean" in roles:
+            own, more = like_degraded(dataset) if equal_sizes else dataset / "clean", dataset / MORE_CLEAN
+            folders["clean"] = [own, more] if more.is_dir() else [own]
+        self.tiles = {role: read_tiles(*some) for role, some in folders.items()}
         self.index: dict[str, np.ndarray] = {}
         self.share, self.crop = max(1, options.batch // len(roles)), options.crop
         self.align = options.align

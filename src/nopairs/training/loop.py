@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import signal
 import sys
 import time
@@ -380,9 +379,3 @@ class _LineWriter:
 
     def flush(self) -> None:
         sys.stderr.flush()
-
-
-def set_threads(count: int) -> None:
-    """Fix the number of CPU threads (results repeat bit for bit only for an equal number)."""
-    torch.set_num_threads(count)
-    os.environ["OMP_NUM_THREADS"] = str(count)

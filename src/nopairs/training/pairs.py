@@ -31,11 +31,22 @@ def load_pairs(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_validation(dataset: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Read a dataset's validation pairs, (clean, degraded) uint8 (H, W, 3), of many the middles; none if it has none."""
+    """Read a dataset's validation pairs, (clean, degraded) uint8 (H, W, 3), of many the middles; none if no degraded ones are there."""
     clean, degraded = (dataset / "val" / side for side in ("clean", "degraded"))
-    names = sorted(path.name for path in clean.glob("*.png"))
-    side = max(SMALLEST_MIDDLE, math.isqrt(ENOUGH_PIXELS // max(1, len(names))))
-    return [middles(read_rgb(clean / name), read_rgb(degraded / name), side) for name in names]
+    names = sorted(path.name for path in degraded.glob("*.png"))
+    most = _enough(len(names))
+    return [middles(read_rgb(clean / name), read_rgb(degraded / name), most) for name in names]
+
+
+def read_clean_validation(dataset: Path) -> list[np.ndarray]:
+    """Read the clean halves of a dataset's validation images, uint8 (H, W, 3), of many the middles; none if it has none."""
+    paths = sorted((dataset / "val/clean").glob("*.png"))
+    images = (read_rgb(path) for path in paths)
+    return [middles(image, image, _enough(len(paths)))[0] for image in images]
+
+
+def _enough(count: int) -> int:
+    return max(SMALLEST_MIDDLE, math.isqrt(ENOUGH_PIXELS // max(1, count)))
 
 
 def middles(clean: np.ndarray, degraded: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:

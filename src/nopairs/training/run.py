@@ -22,21 +22,25 @@ from nopairs.training.loop import Data, Result, Trainer
 from nopairs.training.options import TrainingOptions
 
 
-def train_in_passing(
-    network: Any, data: Data, options: TrainingOptions, seed: int, device: torch.device
-) -> None:
-    """Train a network that serves one image only and is not saved."""
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(network, data, options, Path(folder), seed=seed, device=device, fingerprint="")
-        network.load_state_dict(trainer.run().weights)
-
-
 @runtime_checkable
 class NeedsTutors(Protocol):
     """A network that is trained with others (a critic, a discriminator, features to compare), which are not saved with it."""
 
     def add_tutors(self) -> None:
         """Add them, before training; what a saved model is loaded into does without."""
+
+
+def train_in_passing(
+    network: Any, data: Data, options: TrainingOptions, seed: int, device: torch.device
+) -> Result:
+    """Train a network that is not saved, and leave it with the weights that were chosen."""
+    if isinstance(network, NeedsTutors):
+        network.add_tutors()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(network, data, options, Path(folder), seed=seed, device=device, fingerprint="")
+        result = trainer.run()
+    network.load_state_dict(result.weights)
+    return result
 
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +89,8 @@ def _train_and_save(
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
     config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()
     # A state that a killed run left is resumed only with equal configuration, data, other inputs and code.
-    code = code_digest(module_file(type(network).__module__), "nopairs/training/run.py")
+    modules = (module_file(type(made).__module__) for made in (network, data))
+    code = code_digest(*modules, "nopairs/training/run.py")
     trainer = Trainer(
         network,
         data,

@@ -318,10 +318,6 @@ class Enhancer:
         moved = in_tiles(move, padded, self.tile, factor)
         return moved[:, :, : size[0], : size[1]]
 
-    def round_trip(self, images: torch.Tensor) -> torch.Tensor:
-        """Return images (batch, 3, H, W) encoded and decoded, which bounds what any map of latents can reach."""
-        return self.codec.round_trip(images, self.tile)
-
 
 class Codec:
     """An autoencoder's two halves, in the hardware's fast precision; what goes in and comes out is float32."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nopairs.data.images import Photo, list_images, load_photo
+from nopairs.data.images import Photo, evenly, list_images, load_photo
 from nopairs.models import save_model
 from nopairs.transport.dot import Codec, DotOptions, Enhancer, fit
 
@@ -49,7 +49,7 @@ def fit_on_photos(
 
     def latents(paths: Sequence[Path], before: Restore) -> Iterator[torch.Tensor]:
         found = [path for one in paths for path in list_images(one)]
-        for place in np.unique(np.linspace(0, len(found) - 1, min(len(found), images)).round().astype(int)):
+        for place in evenly(len(found), images):
             yield codec.latents_of(before(_middle(load_photo(found[place]))))
 
     options = DotOptions(patch=patch, images=images)

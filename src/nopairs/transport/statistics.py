@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
+from nopairs.data.images import evenly
+from nopairs.data.index import read_index
 from nopairs.errors import NopairsError
 
 
@@ -17,7 +16,7 @@ def photos_of(dataset: Path, part: str) -> list[str]:
     Raises:
         NopairsError: there are no tiles.
     """
-    index = pd.read_csv(dataset / "index.csv", dtype=str, keep_default_na=False).sort_values("path")
+    index = read_index(dataset).sort_values("path")
     photos = index.photo[index.path.str.startswith(f"{part}/")].tolist()
     if not photos:
         raise NopairsError(f"{dataset / part}: no tiles to take statistics from; run the preprocessing step")
@@ -56,5 +55,4 @@ def deal(
 
 def spread(count: int, wanted: int, first: int = 0) -> list[int]:
     """Return `wanted` of `count` places, evenly spread, each `first` further; all of them where they are fewer."""
-    places = np.unique(np.linspace(0, count - 1, min(count, wanted)).round().astype(int))
-    return ((places + first) % max(1, count)).tolist()
+    return ((evenly(count, wanted) + first) % max(1, count)).tolist()
