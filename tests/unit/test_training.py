@@ -60,6 +60,11 @@ def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
+def assert_equal_logs(one: Path, other: Path) -> None:
+    logs = [pd.read_csv(folder / "log.csv").drop(columns="seconds") for folder in (one, other)]
+    pd.testing.assert_frame_equal(*logs, check_exact=True)
+
+
 def test_same_seed_same_weights(tmp_path: Path) -> None:
     assert equal(trainer(tmp_path / "a").run().weights, trainer(tmp_path / "b").run().weights)
 
@@ -81,18 +86,16 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     resumed = trainer(tmp_path / "parts")
     taken, step = [], resumed._step
 
-    def counted() -> dict[str, torch.Tensor]:
+    def counted() -> None:
         taken.append(resumed.state.step)
-        return step()
+        step()
 
     resumed._step = counted  # type: ignore[method-assign]
     result = resumed.run()
     assert taken == [7, 8, 9, 10, 11]  # the signal came in step 6, which was finished
     assert equal(result.weights, whole.weights)
     assert result.best == whole.best
-    assert list(pd.read_csv(tmp_path / "parts/log.csv").step) == list(
-        pd.read_csv(tmp_path / "whole/log.csv").step
-    )
+    assert_equal_logs(tmp_path / "parts", tmp_path / "whole")
 
 
 def test_the_averages_weights_of_the_best_validation_are_kept(tmp_path: Path) -> None:
@@ -309,6 +312,12 @@ def test_players_move_in_turn_each_with_its_own_moments_and_resume_bit_for_bit(t
     resumed._resume()
     assert resumed.state.step == 7
     assert equal(resumed.run().weights, result.weights)
+    parts_log, log = (
+        pd.read_csv(tmp_path / name / "log.csv").drop(columns="seconds") for name in ("parts", "whole")
+    )
+    assert {"loss", "second_loss"} <= set(log)
+    # The first row that both have: the whole one began to log four steps earlier.
+    pd.testing.assert_frame_equal(parts_log, log.tail(len(parts_log)).reset_index(drop=True))
 
 
 def test_schedules() -> None:

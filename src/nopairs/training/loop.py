@@ -83,6 +83,7 @@ class State:
     chosen: dict[str, Any] = field(default_factory=dict)
     optimisers: dict[str, Any] = field(default_factory=dict)
     skipped: int = 0
+    latest: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)  # losses of each player's last step
 
 
 @dataclass(frozen=True)
@@ -152,11 +153,11 @@ class Trainer:
                 self.folder.name, self.options.steps, self.state.step, shown=self.leads
             ) as progress:
                 while self.state.step < self.options.steps and not parallel.anyone(self._stop):
-                    losses = self._step()
+                    self._step()
                     self.state.seconds = time.monotonic() - started
                     if not self.leads:
                         continue
-                    self._record(losses, progress)
+                    self._record(progress)
                     if time.monotonic() - saved > self.options.save_every:
                         self._save()
                         saved = time.monotonic()
@@ -167,7 +168,7 @@ class Trainer:
                 signal.signal(name, handler)
         return self._finish()
 
-    def _step(self) -> dict[str, torch.Tensor]:
+    def _step(self) -> None:
         step, options = self.state.step, self.options
         batch = self.data.batch(np.random.default_rng([self.seed, step]))
         batch = {
@@ -175,18 +176,20 @@ class Trainer:
         }
         torch.manual_seed(self.seed * 1_000_003 + step)
         self.network.train()
-        player, optimiser = self._whose_turn(step)
+        name = self._whose_turn(step)
+        player, optimiser = self.players[name], self.optimisers[name]
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(options, step)
         with autocast(self.device, options.precision):
             losses = self.losses(step / options.steps, **batch)
         shown = parallel.mean(losses)
+        self.state.latest[name] = {part: value.detach() for part, value in shown.items()}
         # On a GPU reading the loss would stall every step.
         if (self.device.type == "cpu" or options.skips or step % options.log_every == 0) and self._skip(
             shown
         ):
             self.state.step = step + 1
-            return shown
+            return
         optimiser.zero_grad(set_to_none=True)
         losses["loss"].backward()
         parallel.average_gradients(player.parameters())
@@ -196,15 +199,14 @@ class Trainer:
         if options.ema:
             update_average(self.average, self.network, min(options.ema, (1 + step) / (10 + step)))
         self.state.step = step + 1
-        return shown
 
-    def _whose_turn(self, step: int) -> tuple[nn.Module, torch.optim.Optimizer]:
-        """Return what a step trains, with its optimiser; the other players' parameters take no gradients meanwhile."""
+    def _whose_turn(self, step: int) -> str:
+        """Return the player that a step trains; the other players' parameters take no gradients meanwhile."""
         name = self.network.turn(step) if isinstance(self.network, Game) else ""
         if len(self.players) > 1:
             for other, player in self.players.items():
                 player.requires_grad_(other == name)
-        return self.players[name], self.optimisers[name]
+        return name
 
     def _skip(self, losses: dict[str, torch.Tensor]) -> bool:
         """Whether a step's batch is left out because its losses are not finite; raises NopairsError when too many were."""
@@ -237,13 +239,13 @@ class Trainer:
             if value.is_floating_point() and not value.isfinite().all():
                 self._refuse(f"{name} is not finite after {self.state.step} steps")
 
-    def _record(self, losses: dict[str, torch.Tensor], progress: Progress) -> None:
+    def _record(self, progress: Progress) -> None:
         step, options = self.state.step, self.options
         validate = options.validate_every and (step % options.validate_every == 0 or step == options.steps)
         if not (validate or step % options.log_every == 0 or step == options.steps):
             progress.show(step)
             return
-        row = {name: float(value.detach()) for name, value in losses.items()}
+        row = self._losses()
         if validate:
             measures = self.data.validate(self.average.eval())
             row |= {f"val_{name}": value for name, value in measures.items()}
@@ -251,7 +253,7 @@ class Trainer:
                 self._keep_best(next(iter(measures.values())))
         fixed = {
             "step": step,
-            "loss": row.pop("loss"),
+            "loss": row.pop("loss", math.nan),
             "lr": learning_rate(options, step - 1),
             "seconds": self.state.seconds,
         }
@@ -259,6 +261,15 @@ class Trainer:
             fixed["skipped"] = self.state.skipped
         self.state.log.append({**fixed, **row})
         progress.show(step, loss=fixed["loss"], **row)
+
+    def _losses(self) -> dict[str, float]:
+        """Return the losses of each player's last step, those of all but the first one under its name too."""
+        first = next(iter(self.players))
+        return {
+            name if player == first else f"{player}_{name}": float(value)
+            for player, losses in self.state.latest.items()
+            for name, value in losses.items()
+        }
 
     def _keep_best(self, value: float) -> None:
         if value > self.state.best:
