@@ -10,6 +10,7 @@ import torch
 from nopairs.data.gaussian import gaussian_taps
 from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
 from nopairs.degradation.ludvae import (
+    NLL_WEIGHT,
     LudVae,
     LudVaeOptions,
     correlate,
@@ -226,3 +227,33 @@ def test_a_normalised_posterior_has_the_priors_moments() -> None:
 def test_impossible_options_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(NopairsError, match=r"ludvae: "):
         LudVaeOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_the_gaussian_objective_is_the_sum_of_its_parts() -> None:
+    model = small(image_latent="continuous", likelihood="gaussian", excess_variance=True, kl_ramp=0.5).eval()
+    images = {"clean": torch.rand(2, 3, 32, 32), "degraded": torch.rand(2, 3, 32, 32)}
+    for progress, ramp in ((0.0, 0.0), (0.25, 0.5), (1.0, 1.0)):
+        found = model.losses(progress, **images)
+        likelihood = found["clean_nll"] + found["degraded_nll"] + ramp * found["kl"]
+        expected = (
+            found["clean_mse"] + model.options.commitment * found["commitment"] + NLL_WEIGHT * likelihood
+        )
+        torch.testing.assert_close(found["loss"], expected)
+        assert found["kl"] > 0
+
+
+def test_h_adds_to_each_half_its_own_noise() -> None:
+    model, flat = (
+        small(h="additive_noise", noise_clean=0.05, noise_degraded=0.2),
+        torch.full((4, 3, 64, 64), 0.5),
+    )
+    for degraded, sigma in ((False, 0.05), (True, 0.2)):
+        noise = model.h(flat, degraded, torch.Generator().manual_seed(0)) - flat
+        assert float(noise.std()) == pytest.approx(sigma, rel=0.05)
+
+
+def test_no_noise_for_the_degraded_half_is_a_choice_too() -> None:
+    model = small(h="additive_noise", noise_degraded=0.0, likelihood="gaussian", excess_variance=True).train()
+    images = {"clean": torch.rand(2, 3, 32, 32), "degraded": torch.rand(2, 3, 32, 32)}
+    assert model.losses(0.5, **images)["loss"].isfinite()
+    assert all(value.isfinite().all() for value in model.state_dict().values())

@@ -85,3 +85,12 @@ def test_small_images_are_refused_or_get_smaller_patches(model: niqe.NiqeModel) 
     with pytest.raises(NopairsError, match="sharp 96-pixel patches"):
         niqe.fit([[data.coffee()[:80, :80]]], 96)
     assert niqe.fit_largest([[data.coffee()[100:180, 100:180]]]).patch == 32
+
+
+def test_score_is_equation_10() -> None:
+    image = np.random.default_rng(0).integers(40, 216, (320, 320, 3)).astype(np.uint8)
+    features, _ = niqe.patch_features(image, 32, 32)
+    own, off = np.cov(features, rowvar=False), np.linspace(0.1, 1, features.shape[1])
+    model = niqe.NiqeModel(32, 99, (features.mean(0) + off).tolist(), (3 * own).tolist())
+    # (own + 3 own) / 2
+    assert niqe.score(image, model) == pytest.approx(np.sqrt(off @ np.linalg.pinv(2 * own) @ off), rel=1e-6)

@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 from skimage import data
 
 from nopairs.errors import NopairsError
-from nopairs.metrics.swd import _wasserstein, laplacian_pyramid, sliced_wasserstein
+from nopairs.metrics.swd import _level_distances, _wasserstein, laplacian_pyramid, sliced_wasserstein
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +88,23 @@ def test_pyramid_separates_scales() -> None:
 def test_refuses_impossible_sets(reference: list[np.ndarray], images: list[np.ndarray], paired: bool) -> None:
     with pytest.raises(NopairsError):
         sliced_wasserstein(reference, images, paired)
+
+
+def test_a_shift_is_its_mean_projection_and_draws_have_the_same_scale() -> None:
+    patches = torch.randn(6, 40, 147, generator=torch.Generator().manual_seed(0))
+    shift = torch.zeros(147)
+    shift[0] = 2
+    even = torch.full((3, 6), 1 / 6)
+    value, draws = _level_distances(patches, patches + shift, even, even, 0)
+    # A unit direction's component has a mean size of about sqrt(2 / (pi d)).
+    assert value == pytest.approx(2e3 * math.sqrt(2 / (math.pi * 147)), rel=0.2)
+    assert ((draws / value - 1).abs() < 0.4).all()
+
+
+def test_images_of_one_scene_have_no_spread(photos: list[np.ndarray]) -> None:
+    others = noisy(photos, 8)
+    apart, together = (
+        sliced_wasserstein(photos, others, paired=True, draws=4, scenes=scenes).std
+        for scenes in (["a", "b", "b"], ["a", "a", "a"])
+    )
+    assert apart > 0 and math.isnan(together)

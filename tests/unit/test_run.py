@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from nopairs.models import make
 from nopairs.training import run
 from nopairs.training.data import PairedData
 from nopairs.training.loop import Trainer
+from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import load_pairs, save_pairs
 
 ENTRY = (
@@ -52,3 +55,36 @@ def test_what_a_training_reads_beside_its_dataset_is_in_the_fingerprint(tmp_path
         digests.add(run.inputs_digest(args, entry))
     digests.add(run.inputs_digest(argparse.Namespace(operator='{"kind": "identity"}'), entry))
     assert len(digests) == 5
+
+
+def test_another_code_of_the_data_makes_another_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digested: list[str] = []
+
+    def remember(*files: str) -> str:
+        digested.extend(files)
+        return ""
+
+    monkeypatch.setattr(run, "code_digest", remember)
+    (tmp_path / "index.csv").write_text("path\n")
+    clean = np.zeros((2, 8, 8, 3), np.uint8)
+    save_pairs(tmp_path, clean, clean)
+    args = argparse.Namespace(
+        entry=ENTRY, seed=0, threads=1, device="cpu", out=tmp_path / "out", dataset=tmp_path
+    )
+    run.train_and_save("restorer", args, lambda options: PairedData(*load_pairs(tmp_path), [], options))
+    assert {"nopairs/restorers/dncnn.py", "nopairs/training/data.py", "nopairs/training/run.py"} <= set(
+        digested
+    )
+
+
+def test_what_is_trained_in_passing_has_its_tutors_and_its_best_weights() -> None:
+    options = {"width": 8, "blocks": 1, "scale": 4, "perceptual": "gradients", "critic_width": 4}
+    esrgan = make("restorer", "esrgan", options)
+    clean = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8)
+    degraded = np.ascontiguousarray(clean[:, ::4, ::4])
+    training = TrainingOptions(steps=4, batch=2, crop=8, validate_every=2)
+    data = PairedData(clean, degraded, [(clean[0], degraded[0])], training)
+    result = run.train_in_passing(esrgan, data, training, 0, torch.device("cpu"))
+    assert result.best == pytest.approx(data.validate(esrgan.eval())["psnr"])

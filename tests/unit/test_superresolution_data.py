@@ -131,3 +131,22 @@ def test_middles_of_a_pair_show_the_same_place() -> None:
     clean, degraded = middles(small.repeat(4, 0).repeat(4, 1), small, 64)
     assert degraded.shape == (16, 16, 3)
     np.testing.assert_array_equal(clean, degraded.repeat(4, 0).repeat(4, 1))
+
+
+def test_what_is_made_of_degraded_tiles_is_normalised_before_and_undone_behind(dataset: Path) -> None:
+    seen = []
+
+    class Method2(nn.Module):
+        def make_pairs(
+            self, clean: None, degraded: torch.Tensor, *_: object
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            seen.append(degraded)
+            return degraded.clamp(0, 1), degraded
+
+    channels = Channels.read(dataset)
+    assert channels is not None
+    sources = read_sources(dataset, "ludvae", "method2")
+    _, degraded = sample_pairs(Method2(), sources, SamplingOptions(copies=1), (1, 1), 0, channels=channels)
+    expected = channels.normalise(torch.from_numpy(sources["degraded"] / 255).permute(0, 3, 1, 2).float())
+    torch.testing.assert_close(torch.cat(seen), expected)
+    np.testing.assert_allclose(degraded, sources["degraded"], atol=1)

@@ -318,3 +318,11 @@ def test_views_come_from_the_csv_alone(metrics: Path) -> None:
     table = read_table(csv)
     for suffix, view in ((".md", markdown), (".tex", latex), (".html", page)):
         assert csv.with_suffix(suffix).read_text() == view(table)
+
+
+def test_a_table_without_what_needs_the_truth_has_the_other_columns(metrics: Path) -> None:
+    csv = make_table(metrics, "--metrics", "lpips", "swd", "niqe")
+    text = csv.with_suffix(".md").read_text()
+    header = next(line for line in text.splitlines() if line.startswith("| method"))
+    assert "LPIPS" not in header and "SWD" in header and "NIQE" in header
+    assert "no weights" in text  # below it

@@ -20,7 +20,7 @@ from nopairs.data.images import write_png
 from nopairs.errors import NopairsError
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 from nopairs.training import pairs as validation
-from nopairs.training.data import PairedData, dataset_data, validation_psnr
+from nopairs.training.data import PairedData, autoencoder_data, dataset_data, validation_psnr
 from nopairs.training.loop import STOPPED, Result, Trainer, update_average
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import read_validation
@@ -419,3 +419,12 @@ def test_middles_of_many_validation_images_judge(tmp_path: Path, monkeypatch: py
     ((clean, degraded),) = read_validation(tmp_path)
     np.testing.assert_array_equal(np.stack([clean, degraded]), images[:, 22:278])
     assert read_validation(tmp_path / "other") == []
+
+
+def test_clean_images_alone_validate_an_autoencoder_and_no_restorer(tmp_path: Path) -> None:
+    image = pairs()[0][0]
+    write_png(tmp_path / "val/clean/a.png", image)
+    write_png(tmp_path / "clean/b.png", image)
+    assert read_validation(tmp_path) == []
+    data = autoencoder_data(tmp_path, dataclasses.replace(OPTIONS, crop=8))
+    assert [clean.shape for clean, _ in data.val] == [(16, 16, 3)]  # type: ignore[attr-defined]

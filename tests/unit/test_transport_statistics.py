@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nopairs.errors import NopairsError
+from nopairs.training.pairs import save_pairs
+from nopairs.transport.dot import DotOptions
 from nopairs.transport.statistics import deal, photos_of, spread
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+import fit_transport
 
 WHOLE = [f"photo{k // 3}" for k in range(36)]  # three tiles each
 
@@ -45,3 +54,21 @@ def test_photos_are_named_in_the_order_of_their_tiles(tmp_path: Path) -> None:
     assert photos_of(tmp_path, "pairs/clean") == ["c"]
     with pytest.raises(NopairsError, match="degraded: no tiles to take statistics from"):
         photos_of(tmp_path, "degraded")
+
+
+def test_statistics_are_of_different_tiles_however_many_copies(tmp_path: Path) -> None:
+    tiles = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    save_pairs(tmp_path / "pairs", tiles.repeat(3, 0), (100 + tiles).repeat(3, 0))
+    rows = "".join(f"clean/{k:02}.png,{k}\n" for k in range(12))
+    (tmp_path / "index.csv").write_text("path,photo\n" + rows)
+    arguments = argparse.Namespace(
+        dataset=tmp_path, pairs=tmp_path / "pairs", content=None, part="clean", natural=None
+    )
+    natural, restored, judges = fit_transport.choose_images(arguments, DotOptions(images=3))
+    of_tiles = [
+        {int(image[0, 0, 0]) % 100 for image in images}
+        for images in (natural, restored, [clean for clean, _ in judges])
+    ]
+    assert len(natural) == len(restored) == 3 and len(judges) > 0
+    assert len(set.union(*of_tiles)) == sum(map(len, of_tiles))
+    assert all(int(degraded[0, 0, 0]) == 100 + int(clean[0, 0, 0]) for clean, degraded in judges)
