@@ -240,6 +240,25 @@ def test_a_new_dataset_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all(photo.sha256 == sha256_of(photo.photo, photo.side) for photo in found)
 
 
+def test_each_split_has_its_own_test_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "CATALOGUE", tmp_path)
+    monkeypatch.delenv(MIRROR_VARIABLE, raising=False)
+    settings = {"source": "dealt", "only": "", "selection": "held_out"}
+    store = Store(tmp_path / "data", tmp_path / "data.lock")
+    dealt = MINE.replace("role: test", "role: split") + "split: {clean: 2, degraded: 2, val: 1, test: 1}\n"
+    with serving() as server:
+        (tmp_path / "dealt.yaml").write_text(dealt.replace("ADDRESS", f"{server.address}/"))
+        server.files["/pairs.zip"] = archive(
+            *(f"{scene}_{side}" for scene in "abcdef" for side in ("clean", "noisy"))
+        )
+        splits = [collect({**settings, "split": k}, store) for k in range(3)]
+    tests = [scenes(found, "test") for found in splits]
+    assert all(tests) and len(set.union(*tests)) == sum(map(len, tests))
+    for found in splits:
+        roles = [scenes(found, role) for role in ("clean", "degraded", "val", "test")]
+        assert len(set.union(*roles)) == sum(map(len, roles)) == 6
+
+
 def pixels(name: str) -> np.ndarray:
     return np.random.default_rng(list(name.encode())).integers(0, 256, (8, 8, 3)).astype(np.uint8)
 

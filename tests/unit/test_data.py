@@ -12,6 +12,7 @@ from PIL import Image
 from skimage import data
 
 from nopairs.data.camera import Camera, demosaic_noise, linear_to_srgb, photograph, srgb_to_linear
+from nopairs.data.images import read_rgb, write_png
 from nopairs.data.photos import SourcePhoto, read_sources, write_sources
 from nopairs.data.preprocess import Recipe, tile_corners, write_dataset
 from nopairs.data.sources import collect
@@ -63,6 +64,45 @@ def test_noise_grows_with_the_signal_in_linear_light() -> None:
         noisy = photograph(flat, Camera(gain_spread=1.0, jpeg_quality=100), np.random.default_rng(0))
         deviations.append((srgb_to_linear(noisy / 255) - srgb_to_linear(flat / 255)).std())
     assert deviations[0] < deviations[1] < deviations[2]
+
+
+def deviation(level: int, **camera: float) -> float:
+    """Of the noise on a flat image, in linear light, by a camera that does nothing else."""
+    flat = np.full((128, 128, 3), level, np.uint8)
+    taken = photograph(flat, Camera(gain_spread=1.0, jpeg_quality=100, **camera), np.random.default_rng(0))
+    return float((srgb_to_linear(taken / 255) - srgb_to_linear(flat / 255)).std())
+
+
+def test_read_noise_is_a_deviation_and_shot_noise_a_variance() -> None:
+    read = [deviation(128, shot_noise=0.0, read_noise=noise) for noise in (0.02, 0.04)]
+    shot = [deviation(128, shot_noise=noise, read_noise=0.0) for noise in (0.004, 0.016)]
+    assert read[1] / read[0] == pytest.approx(2, rel=0.1)
+    assert shot[1] / shot[0] == pytest.approx(2, rel=0.1)
+    by_level = [deviation(level, shot_noise=0.004, read_noise=0.0) for level in (100, 188)]
+    light = [float(srgb_to_linear(np.array(level / 255))) for level in (100, 188)]
+    assert by_level[1] / by_level[0] == pytest.approx(np.sqrt(light[1] / light[0]), rel=0.1)
+
+
+def test_both_sides_of_a_pair_are_in_one_light_and_what_is_measured_on_in_white(tmp_path: Path) -> None:
+    grey = np.full((64, 64, 3), 150, np.uint8)
+    write_png(tmp_path / "grey.png", grey)
+    photos = [
+        SourcePhoto(str(tmp_path / "grey.png"), role, "clean", role[0], role, 1.0, "0" * 64)
+        for role in ("clean", "val", "test")
+    ]
+    camera = Camera(0.0, 0.0, 1.0, 100, exposures=3, light_spread=3.0)
+    write_dataset(photos, tmp_path / "out", Recipe(64, 64, camera, 0))
+
+    def images(folder: str) -> list[np.ndarray]:
+        return [read_rgb(path).astype(int) for path in sorted((tmp_path / "out" / folder).glob("*.png"))]
+
+    clean, taken = images("pairs/clean"), images("pairs/degraded")
+    assert len(clean) == len(taken) == 3 and len(images("val/clean")) == 3 and len(images("test/clean")) == 1
+    assert max(np.abs(one - other).max() for one, other in zip(clean, taken, strict=True)) <= 3
+    white, *coloured = (image.reshape(-1, 3)[0] for image in clean)
+    assert (white == 150).all()
+    assert all(np.ptp(colour) > 5 and colour.max() <= 150 for colour in coloured)
+    assert all((image == 150).all() for folder in ("val/clean", "test/clean") for image in images(folder))
 
 
 def test_the_camera_repeats_with_its_seed() -> None:

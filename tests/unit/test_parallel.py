@@ -17,6 +17,8 @@ from torch import nn
 
 from nopairs.degradation.ludvae import LudVae, LudVaeOptions
 from nopairs.errors import NopairsError
+from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions
+from nopairs.priors.wppflow import WPPFlow, WPPFlowOptions
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 from nopairs.training import parallel
 from nopairs.training.data import PairedData
@@ -42,8 +44,20 @@ class Critic(nn.Module):
         return {"loss": slope_penalty(self.body, clean) + self.body(degraded).mean()}
 
 
+def wppflow() -> WPPFlow:
+    flow = WPPFlow(
+        WPPFlowOptions(
+            fold=2, width=8, depth=1, edge=4, patch_size=4, references=50, strength=50.0, hidden=6, blocks=2
+        )
+    )
+    flow.operator = BlurDownsample(BlurDownsampleOptions(size=4, sigma=1.0, factor=2, noise=0.02))
+    flow.fit(torch.rand(1, 48, 48, generator=torch.Generator().manual_seed(0)), 0)
+    return flow
+
+
 NETWORKS = {
     "critic": Critic,
+    "wppflow": wppflow,
     "dncnn": lambda: DnCNN(DnCNNOptions(depth=3, width=8, batch_norm=True)),
     "paper": lambda: LudVae(LudVaeOptions(**SMALL, codes=16, blur_size=5, blur_sigma=1.0)),
     "default": lambda: LudVae(
@@ -70,6 +84,7 @@ OPTIONS = TrainingOptions(
 # A normalisation takes these away again: their gradient is zero but for rounding, which Adam then makes a step of.
 CANCELLED = {
     "critic": ("body.0.bias", "body.1.running_mean"),
+    "wppflow": (),
     "dncnn": ("model.2.bias", "model.3.running_mean"),
     "default": ("noise_encoder.to_coarse.bias", "noise_encoder.to_fine.bias"),
     "paper": (),
@@ -88,11 +103,19 @@ class Unpaired:
         }
 
 
+class Observed:
+    """Observations that differ in their mean."""
+
+    def batch(self, rng: np.random.Generator) -> Batch:
+        level = torch.linspace(0, 0.5, 4).view(4, 1, 1, 1)
+        return {"observed": level + torch.from_numpy(rng.random((4, 1, 16, 16), dtype=np.float32)) / 2}
+
+
 def train(name: str, folder: Path, stop_at: int | None = None) -> None:
     """Train network `name` in this process, or as one of torchrun's; leave each process's weights in `folder`."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    options, data = OPTIONS, Unpaired()
+    options, data = OPTIONS, Observed() if name == "wppflow" else Unpaired()
     if name == "dncnn":
         options = dataclasses.replace(options, validate_every=4)
         rng = np.random.default_rng(0)
@@ -102,10 +125,10 @@ def train(name: str, folder: Path, stop_at: int | None = None) -> None:
     trainer = Trainer(NETWORKS[name](), data, options, folder, seed=5, device=CPU, fingerprint="")
     step = trainer._step
 
-    def step_and_be_stopped() -> dict[str, torch.Tensor]:
+    def step_and_be_stopped() -> None:
         if trainer.state.step == stop_at and parallel.rank() == parallel.size() - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return step()
+        step()
 
     trainer._step = step_and_be_stopped  # type: ignore[method-assign]
     trainer.run()
