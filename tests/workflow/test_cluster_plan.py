@@ -77,3 +77,29 @@ def test_no_group_with_a_gpu_has_steps_side_by_side(tmp_path: Path) -> None:
             name,
             rules,
         )
+
+
+def test_what_is_trained_elsewhere_is_shown_as_it_was_trained_there(tmp_path: Path) -> None:
+    """And the weights of the catalogue that a degradation begins with are fetched, though no restorer names them."""
+    config = study(tmp_path / "photos", datasets=1, seeds=1)
+    weights = "catalogue:published_restorers/esrgan_x4.pth"
+    config["degradations"]["flow"] = {
+        "kind": "deflow",
+        "options": {"encoder": "rrdb", "start": weights},
+        "training": {"steps": 10, "batch": 4, "crop": 64},
+    }
+    config["datasets"]["other"] = {"source": "cc15", "trained_on": "camera0"}
+    methods = {"methods": ["input", "flow+dncnn0", "ludvae0+dncnn0"], "metrics": ["psnr"]}
+    config["tables"] = {"denoising": {"in_all": False, **methods}, "others": {"dataset": "other", **methods}}
+    printed = plan(tmp_path, config)
+    inputs = {
+        job.split(":")[0] + re.search(r"output: (\S+?),", job)[1]: re.search(r"input: (.+)", job)[1]  # type: ignore[index]
+        for job in printed.split("rule ")[1:]
+        if job.startswith(("measure_noise", "train_degradation"))
+    }
+    noise = inputs["measure_noiseresults/noise/other/ludvae0/seed0/noise.json"]
+    assert "results/models/camera0/ludvae0/seed0/model.json" in noise
+    assert "results/pairs/camera0/ludvae0/seed0/strength.json" in noise
+    flow = inputs["train_degradationresults/models/camera0/flow/seed0/model.safetensors"]
+    assert "results/weights/published_restorers/esrgan_x4.pth.json" in flow
+    assert "results/pairs/other" not in printed and "results/models/other" not in printed

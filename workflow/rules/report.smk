@@ -172,6 +172,9 @@ rule describe:
 
 # Asks Snakemake itself, which takes seconds: once a configuration.
 rule rulegraph:
+    input:
+        workflow.main_snakefile,
+        sorted((ROOT / "workflow").rglob("*.smk")),
     output:
         "results/rulegraph.dot",
     log:
