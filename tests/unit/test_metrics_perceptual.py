@@ -8,6 +8,7 @@ import pytest
 import torch
 from skimage import data
 
+from nopairs import hub
 from nopairs.errors import NopairsError
 from nopairs.metrics import perceptual
 from nopairs.torch_compat import make_torchvision_importable
@@ -29,7 +30,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def write_fabricated_weights() -> str:
     """Write a seeded AlexNet where the published weights belong; return the digest in that file's name."""
-    file = perceptual.weight_file()
+    file = hub.weight_file(perceptual.WEIGHTS["alex"])
     file.parent.mkdir(parents=True)
     torch.manual_seed(0)
     torch.save(models.alexnet(weights=None).state_dict(), file)
@@ -38,7 +39,7 @@ def write_fabricated_weights() -> str:
 
 def test_says_what_is_missing() -> None:
     reason = perceptual.unavailable()
-    assert reason is not None and perceptual.weight_file().name in reason
+    assert reason is not None and perceptual.WEIGHTS["alex"] in reason
     with pytest.raises(NopairsError, match="not available"):
         perceptual.Lpips()
 
@@ -46,7 +47,7 @@ def test_says_what_is_missing() -> None:
 def test_the_files_are_those_of_torchvision() -> None:
     weights = {"alex": models.AlexNet_Weights.IMAGENET1K_V1, "vgg": models.VGG16_Weights.IMAGENET1K_V1}
     for net, entry in weights.items():
-        assert perceptual.weight_file(net).name == Path(entry.url).name
+        assert perceptual.WEIGHTS[net] == Path(entry.url).name
 
 
 def test_refuses_other_weights() -> None:
@@ -57,7 +58,7 @@ def test_refuses_other_weights() -> None:
 @pytest.mark.filterwarnings("ignore::UserWarning")  # the package's own call of torchvision
 def test_equals_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     digest = write_fabricated_weights()
-    monkeypatch.setattr(perceptual, "sha256", lambda _: digest)
+    monkeypatch.setattr(hub, "sha256", lambda _: digest)
     package = lpips.LPIPS(net="alex", verbose=False)
     clean, other = data.astronaut()[:80, :64], data.astronaut()[100:180, 60:124]
     tensors = [torch.tensor(image).permute(2, 0, 1)[None] / 127.5 - 1 for image in (clean, other)]

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from nopairs import hub
 from nopairs.data.resizing import enlarge
 from nopairs.errors import NopairsError
 from nopairs.models import load_restorer, make, save_model
@@ -211,7 +212,7 @@ def test_vgg_without_its_weights_is_refused_and_the_substitute_named(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(NopairsError, match="perceptual: gradients"):
         features.Features("vgg19")
-    file = features.weight_file()
+    file = hub.weight_file(features.WEIGHTS)
     file.parent.mkdir(parents=True)
     file.write_bytes(b"other")
     with pytest.raises(NopairsError, match="SHA-256 differs"):

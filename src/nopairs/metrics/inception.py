@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from nopairs import hub
 from nopairs.errors import NopairsError
-from nopairs.files import sha256
 from nopairs.torch_compat import make_torchvision_importable
 
 # torch-fidelity's name of the converted weights of 2015; it ends in the first digits of their SHA-256.
@@ -31,19 +30,10 @@ class Inception:
     crops: int
 
 
-def weight_file() -> Path:
-    """Where torch-fidelity keeps the weights: torch hub's folder, which TORCH_HOME moves."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
-
-
 def unavailable() -> str | None:
     """Return why these measures can't be had here, or None when they can."""
-    file = weight_file()
-    if not file.is_file():
-        return f"not available: no {WEIGHTS} in torch hub's folder (TORCH_HOME/hub/checkpoints); put it there"
-    if not sha256(file).startswith(file.stem.rsplit("-", 1)[1]):
-        return f"not available: {WEIGHTS} is damaged or another file (its SHA-256 differs); replace it"
-    return None
+    reason = hub.missing(WEIGHTS)
+    return reason and f"not available: {reason}"
 
 
 def crops(images: Sequence[np.ndarray], side: int) -> np.ndarray:
@@ -74,9 +64,9 @@ def measure(
     if reason := unavailable():
         raise NopairsError(f"{', '.join(metrics)}: {reason}")
     try:  # the package itself would load an unrestricted pickle
-        torch.load(weight_file(), map_location="cpu", weights_only=True)
+        torch.load(hub.weight_file(WEIGHTS), map_location="cpu", weights_only=True)
     except Exception:
-        raise NopairsError(f"{weight_file()}: holds more than tensors; replace it") from None
+        raise NopairsError(f"{hub.weight_file(WEIGHTS)}: holds more than tensors; replace it") from None
     make_torchvision_importable()
     import torch_fidelity
 
@@ -97,7 +87,7 @@ def measure(
             batch_size=min(32, smallest),
             cache=False,
             verbose=False,
-            feature_extractor_weights_path=str(weight_file()),
+            feature_extractor_weights_path=str(hub.weight_file(WEIGHTS)),
         )
     keys = {"fid": NAMES["fid"], "kid": f"{NAMES['kid']}_mean", "is": f"{NAMES['is']}_mean"}
     return {

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from nopairs import hub
 from nopairs.errors import NopairsError
-from nopairs.files import sha256
 from nopairs.torch_compat import make_torchvision_importable
 
 # torchvision's names of the files of its ImageNet weights; each ends in the first digits of its SHA-256.
-_WEIGHTS = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
+WEIGHTS = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth"}
 SMALLEST_SIDE = 31  # below it AlexNet's second pooling has nothing left
-
-
-def weight_file(net: str = "alex") -> Path:
-    """Where torchvision keeps the backbone's weights: torch hub's folder, which TORCH_HOME moves."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / _WEIGHTS[net]
 
 
 def unavailable(net: str = "alex") -> str | None:
@@ -27,14 +21,8 @@ def unavailable(net: str = "alex") -> str | None:
 
     The digest in the file's name is checked: LPIPS on other weights is another measure under the same name.
     """
-    file = weight_file(net)
-    if not file.is_file():
-        return (
-            f"not available: no {file.name} in torch hub's folder (TORCH_HOME/hub/checkpoints); put it there"
-        )
-    if not sha256(file).startswith(file.stem.rsplit("-", 1)[1]):
-        return f"not available: {file.name} is damaged or another file (its SHA-256 differs); replace it"
-    return None
+    reason = hub.missing(WEIGHTS[net])
+    return reason and f"not available: {reason}"
 
 
 class Lpips:
@@ -59,7 +47,7 @@ class Lpips:
             warnings.simplefilter("ignore")
             self._model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
         # The package itself would load the backbone as an unrestricted pickle.
-        backbone = torch.load(weight_file(net), map_location="cpu", weights_only=True)
+        backbone = torch.load(hub.weight_file(WEIGHTS[net]), map_location="cpu", weights_only=True)
         names = self._model.net.state_dict()
         self._model.net.load_state_dict(
             {name: backbone[f"features.{name.split('.', 1)[1]}"] for name in names}

@@ -6,14 +6,12 @@ and grain as a network's first layers do, and no more. It is never taken silentl
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nopairs import hub
 from nopairs.errors import NopairsError
-from nopairs.files import sha256
 from nopairs.torch_compat import make_torchvision_importable
 
 KINDS = ("vgg19", "gradients", "none")
@@ -23,11 +21,6 @@ LAST_LAYER = 34
 # ImageNet's channel statistics, which VGG19 was trained with.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SCALES = 3
-
-
-def weight_file() -> Path:
-    """Return where torch hub keeps VGG19's weights; TORCH_HOME moves it."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
 
 
 class Features(nn.Module):
@@ -62,17 +55,11 @@ class Features(nn.Module):
 
 
 def _vgg19() -> nn.Sequential:
-    file = weight_file()
-    if not file.is_file():
-        raise NopairsError(
-            f"no {WEIGHTS} in torch hub's folder (TORCH_HOME/hub/checkpoints); put it there, or name a stated substitute: "
-            "`perceptual: gradients`"
-        )
-    if not sha256(file).startswith(file.stem.rsplit("-", 1)[1]):
-        raise NopairsError(f"{file}: damaged or another file (its SHA-256 differs); replace it")
+    if reason := hub.missing(WEIGHTS):
+        raise NopairsError(f"{reason}, or name a stated substitute: `perceptual: gradients`")
     make_torchvision_importable()
     from torchvision.models import vgg19
 
     network = vgg19(weights=None)
-    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    network.load_state_dict(torch.load(hub.weight_file(WEIGHTS), map_location="cpu", weights_only=True))
     return network.features[: LAST_LAYER + 1].eval()
