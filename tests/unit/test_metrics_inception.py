@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nopairs import hub
+from nopairs import hub as weights_folder
 from nopairs.errors import NopairsError
 from nopairs.metrics import inception
 
@@ -52,7 +52,7 @@ def test_weights_of_the_layout_give_numbers(hub: Path, monkeypatch: pytest.Monke
     FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=str(hub / "empty.pth"))
     monkeypatch.undo()
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(hub.parent))
-    monkeypatch.setattr(hub, "sha256", lambda file: "6726825d")
+    monkeypatch.setattr(weights_folder, "sha256", lambda file: "6726825d")
     torch.save(kept["self"].state_dict(), hub / inception.WEIGHTS)
     clean, noisy = images(4, 0), [255 - image // 4 for image in images(4, 1)]
     found = inception.measure(clean, noisy, ["fid", "kid", "is"])
