@@ -36,7 +36,8 @@ def test_opponent_colours_keep_energy_and_put_grey_into_the_first() -> None:
     opponent = to_opponent(images)
     torch.testing.assert_close(opponent.square().sum(), images.square().sum())
     torch.testing.assert_close(from_opponent(opponent), images)
-    assert to_opponent(torch.ones(1, 3, 8, 8))[:, 1:].abs().max() < 1e-6
+    grey = to_opponent(torch.full((1, 3, 1, 1), 0.5)).flatten()
+    torch.testing.assert_close(grey, torch.tensor([0.5 * 3**0.5, 0, 0]), atol=1e-6, rtol=0)
 
 
 def test_basis_stays_in_float32_under_autocast() -> None:

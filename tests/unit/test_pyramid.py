@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from nopairs.data.opponent import from_opponent, to_opponent
 from nopairs.errors import NopairsError
 from nopairs.restorers.pyramid import Pyramid, PyramidOptions
 from nopairs.restorers.tiling import restore_tiled
@@ -18,14 +17,6 @@ def pyramid(levels: int = 3, depth: int = 3) -> Pyramid:
     for layers in network.levels:
         layers[-1].weight.data.mul_(10)  # type: ignore[index, union-attr, operator]
     return network
-
-
-def test_opponent_colours_are_orthonormal_and_put_grey_into_brightness() -> None:
-    images = torch.rand(2, 3, 5, 4)
-    assert torch.allclose(from_opponent(to_opponent(images)), images, atol=1e-6)
-    assert torch.allclose(to_opponent(images).square().sum(), images.square().sum(), rtol=1e-5)
-    grey = to_opponent(torch.full((1, 3, 1, 1), 0.5)).flatten()
-    assert torch.allclose(grey, torch.tensor([0.5 * 3**0.5, 0, 0]), atol=1e-6)
 
 
 def test_without_a_prediction_the_image_is_returned() -> None:
