@@ -149,6 +149,14 @@ def test_several_datasets_make_one_table(metrics: Path) -> None:
     whole = cell(csv, "bm3d", "swd")
     assert (whole["mean"], whole["std"], whole["n"]) == (20, 3, 18)
     assert cell(csv, "bm3d", "lpips").note == LPIPS_NOTE
+    # Where the sets were resampled, apart, the spread is that of the mean of both distances.
+    rng = np.random.default_rng(0)
+    for folder in (metrics, other):
+        for path in folder.rglob("set.csv"):
+            draws = pd.DataFrame({"draw": range(2000), "swd": rng.normal(20, 3, 2000)})
+            draws.to_csv(path.with_name("draws.csv"), index=False)
+    csv = make_table(metrics, "--metrics-dir", str(metrics), str(other))
+    assert cell(csv, "bm3d", "swd")["std"] == pytest.approx(3 / np.sqrt(2), rel=0.05)
 
 
 def test_a_missing_value_has_its_reason(metrics: Path) -> None:
