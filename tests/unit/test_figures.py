@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -320,9 +322,25 @@ def test_hide_folders(text: str, expected: str) -> None:
     assert hide_folders(text) == expected
 
 
-def test_long_names_of_methods_stay_below_the_title() -> None:
+MANY = [
+    f"{noise}+{net}" for noise in ("awgn_tuned", "supervised", "ludvae_pairs") for net in ("dncnn", "adapted")
+]
+MANY += [
+    "dncnn_ludvae_sidd",
+    "dncnn_ludvae_dnd",
+    "noise2self",
+    "bm3d",
+    "deflow_np+dncnn",
+    "ludvae_m2+dncnn",
+    "mcwnnm",
+]
+
+
+@pytest.mark.parametrize(
+    "names", [("enlarged", "noise_patches+esrgan", "bicubic_down+esrgan", "ludvae+esrgan"), MANY]
+)
+def test_long_names_of_methods_stay_below_the_title_and_apart(names: Sequence[str]) -> None:
     image = np.zeros((32, 32, 3), np.uint8)
-    names = ("enlarged", "noise_patches+esrgan", "bicubic_down+esrgan", "ludvae+esrgan")
     drawn = comparison.comparison("a dataset", image, {name: image + np.uint8(9) for name in names}, image)
     FigureCanvasAgg(drawn).draw()
     assert drawn._suptitle is not None
@@ -331,3 +349,4 @@ def test_long_names_of_methods_stay_below_the_title() -> None:
     assert not any(title.overlaps(box) for box in boxes)
     others = [axes.get_window_extent() for axes in drawn.axes]
     assert not any(label.overlaps(panel) for label in boxes for panel in others)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))

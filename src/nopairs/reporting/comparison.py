@@ -19,6 +19,8 @@ from nopairs.metrics.quality import psnr
 from nopairs.reporting import style
 
 Pixels = NDArray[np.uint8]
+# Inches between the enlarged parts, and of a bold letter above them.
+GAP, LETTER = 0.12, 0.078
 
 
 @dataclass(frozen=True)
@@ -90,37 +92,52 @@ def comparison(
     best = max(
         (score for name, score in scores.items() if score is not None and name != "input"), default=None
     )
-    longest = any("\n" in _label(name) for name in crops)
-    figure, whole, panels = _comparison_layout(len(crops), height / width, text=0.57 if longest else 0.42)
+    layout = _Layout.of(len(crops), height / width)
+    labels = {name: _label(name, int((layout.side + GAP) / LETTER)) for name in crops}
+    longest = any("\n" in label for label in labels.values())
+    figure, whole, panels = layout.axes(text=0.57 if longest else 0.42)
     _whole_image(whole, first, whole_image, box, measured=best is not None)
     for axes, (name, image) in zip(panels, crops.items(), strict=True):
-        _crop_panel(axes, name, box.cut(image), scores.get(name), best)
+        _crop_panel(axes, name, labels[name], box.cut(image), scores.get(name), best)
     figure.suptitle(title, x=0.0, ha="left", y=1.0, va="bottom")
     return figure
 
 
-def _comparison_layout(count: int, aspect: float, text: float) -> tuple[Figure, Axes, list[Axes]]:
-    """Return a figure, axes for the whole image at its left, and axes for `count` squares in a grid; `text` is the height of their labels.
+@dataclass(frozen=True)
+class _Layout:
+    """The whole image at the left, of so many inches and height by width, and `count` squares in a grid at its right.
 
     Placed by hand, in inches, because the images' own shapes must decide where titles and gaps go.
     """
-    root = math.ceil(math.sqrt(count))
-    columns = min((root, root + 1), key=lambda n: math.ceil(count / n) * n - count)
-    rows = math.ceil(count / columns)
-    whole_width = min(3.9, 6.0 / aspect)
-    side, gap = min(2.1, (11 - whole_width - 0.3) / columns - 0.12), 0.12
-    width = whole_width + 0.3 + columns * (side + gap) - gap
-    height = max(rows * (side + text) + 0.2, whole_width * aspect + text + 0.08)
-    figure = Figure(figsize=(width, height))
-    figure.set_layout_engine("none")
 
-    def place(left: float, top: float, wide: float, high: float) -> Axes:
-        return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
+    count: int
+    columns: int
+    whole: float
+    aspect: float
+    side: float
 
-    whole = place(0, text, whole_width, whole_width * aspect)
-    lefts = [whole_width + 0.3 + (index % columns) * (side + gap) for index in range(count)]
-    tops = [text + (index // columns) * (side + text) for index in range(count)]
-    return figure, whole, [place(left, top, side, side) for left, top in zip(lefts, tops, strict=True)]
+    @classmethod
+    def of(cls, count: int, aspect: float) -> _Layout:
+        root = math.ceil(math.sqrt(count))
+        columns = min((root, root + 1), key=lambda n: math.ceil(count / n) * n - count)
+        whole = min(3.9, 6.0 / aspect)
+        return cls(count, columns, whole, aspect, min(2.1, (11 - whole - 0.3) / columns - GAP))
+
+    def axes(self, text: float) -> tuple[Figure, Axes, list[Axes]]:
+        """Return a figure, axes for the whole image, and those of the squares; `text` is the height of their labels."""
+        side, rows = self.side, math.ceil(self.count / self.columns)
+        width = self.whole + 0.3 + self.columns * (side + GAP) - GAP
+        height = max(rows * (side + text) + 0.2, self.whole * self.aspect + text + 0.08)
+        figure = Figure(figsize=(width, height))
+        figure.set_layout_engine("none")
+
+        def place(left: float, top: float, wide: float, high: float) -> Axes:
+            return figure.add_axes((left / width, 1 - (top + high) / height, wide / width, high / height))
+
+        whole = place(0, text, self.whole, self.whole * self.aspect)
+        lefts = [self.whole + 0.3 + (index % self.columns) * (side + GAP) for index in range(self.count)]
+        tops = [text + (index // self.columns) * (side + text) for index in range(self.count)]
+        return figure, whole, [place(left, top, side, side) for left, top in zip(lefts, tops, strict=True)]
 
 
 def _size(image: Pixels) -> str:
@@ -141,11 +158,15 @@ def _whole_image(axes: Axes, name: str, image: Pixels, box: Box, measured: bool)
     axes.set_axis_off()
 
 
-def _label(name: str) -> str:
-    return name if len(name) <= 18 else "\n+".join(name.rsplit("+", 1))
+def _label(name: str, most: int) -> str:
+    """Break a name of more than `most` letters in two lines."""
+    place = name.rfind("+" if "+" in name else "_")
+    return name if len(name) <= most or place < 1 else f"{name[:place]}\n{name[place:]}"
 
 
-def _crop_panel(axes: Axes, name: str, crop: Pixels, score: float | None, best: float | None) -> None:
+def _crop_panel(
+    axes: Axes, name: str, label: str, crop: Pixels, score: float | None, best: float | None
+) -> None:
     axes.imshow(crop, interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
@@ -154,6 +175,4 @@ def _crop_panel(axes: Axes, name: str, crop: Pixels, score: float | None, best: 
     axes.spines[:].set_linewidth(2.5)
     number = "" if score is None else f"\n{score:.2f} dB"
     weight = "bold" if score is not None and score == best else "normal"
-    axes.set_title(
-        _label(name) + number, fontsize=8.5, loc="center", fontweight=weight, pad=4, linespacing=1.25
-    )
+    axes.set_title(label + number, fontsize=8.5, loc="center", fontweight=weight, pad=4, linespacing=1.25)
