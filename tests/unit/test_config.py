@@ -172,6 +172,39 @@ def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
         ({"datasets": {"x": {"source": "set14", "assumed": OPERATOR}}}, "no `operator:` that observes"),
         ({"degradations": {"x": {"base": "ludvae", "model": "ludva"}}}, "did you mean 'ludvae'"),
         (
+            {"datasets": {"x": {"source": "set14", "scale": 4, "recipe": {"noise": 5, "scale": 2}}}},
+            "has a `scale:` and its recipe another",
+        ),
+        (
+            {
+                "datasets": {
+                    "x": {
+                        "source": "cc15",
+                        "operator": {"kind": "estimated", "degradation": "ludva", "size": 5},
+                    }
+                }
+            },
+            "degradation 'ludva': did you mean 'ludvae",
+        ),
+        (
+            {
+                "datasets": {
+                    "x": {
+                        "source": "cc15",
+                        "operator": {"kind": "estimated", "degradation": "ludvae", "size": 5},
+                    }
+                }
+            },
+            "ludvae has no images there to learn from",
+        ),
+        (
+            {
+                "datasets": {"x": {"source": "aim19"}},
+                "tables": {"t": {"dataset": "x", "methods": ["ludvae+dncnn"], "metrics": ["psnr"]}},
+            },
+            "dncnn has scale 1, but clean images of dataset x are 4 times",
+        ),
+        (
             {"degradations": {"ludvae": {"training": {"crop": 60}}}},
             "degradations: ludvae: crop 60 is no multiple of 8, which the model needs; take 56",
         ),
