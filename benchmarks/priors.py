@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 import time
 from typing import Any
@@ -23,7 +24,8 @@ from nopairs.training.run import train_in_passing
 SIDE, EDGE, TRAINING = 64, 12, 4
 # The published descent: random patches by pixel, of 130,000 for 600 x 600, steps and their length; and the published training.
 PATCHES, STEPS, LR, STRENGTH = 130_000 / 600**2, 300, 0.03, 0.075
-PUBLISHED = TrainingOptions(1, batch=32, lr=1e-4, precision="float32")
+# Its first steps tell how many are to be had in our time.
+PUBLISHED = TrainingOptions(50, batch=32, lr=1e-4, precision="float32")
 FASTER, LOSS = 20, 0.1
 
 
@@ -44,11 +46,9 @@ def measure(config: dict[str, Any]) -> list[Row]:
         make_options(TrainingOptions, "training", training),
         learned,
     )
-    _, one = trained(PatchNROptions(), PUBLISHED, learned)
-    steps = max(1, round(seconds / one))
-    theirs, their_seconds = trained(
-        PatchNROptions(), TrainingOptions(steps, batch=32, lr=1e-4, precision="float32"), learned
-    )
+    _, some = trained(PatchNROptions(), PUBLISHED, learned)
+    steps = max(1, round(PUBLISHED.steps * seconds / some))
+    theirs, their_seconds = trained(PatchNROptions(), dataclasses.replace(PUBLISHED, steps=steps), learned)
     how = make_options(PatchNRDescent, "patchnr", entry["reconstruction"] | {"strength": 0.1})
     published = PatchNRDescent(
         strength=STRENGTH,
