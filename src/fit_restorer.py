@@ -23,7 +23,7 @@ from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import load_pairs, read_validation
 from nopairs.training.run import add_training_arguments, train_and_save
 
-# Validation images that a strength, or a stack's weights, are chosen on, at most: SIDD has 1,280, and BM3D takes ten seconds for each.
+# Validation images that a strength, or a stack's weights, are chosen on, at most: SIDD has 1,280, and some take ten seconds for each.
 MOST_JUDGES = 12
 
 
@@ -40,8 +40,7 @@ def main(args: argparse.Namespace) -> None:
     val = read_validation(args.dataset)
     if args.stand_in and not val:
         val = hold_out(*load_pairs(args.stand_in))
-    most = getattr(registry.find(registry.RESTORERS, entry["kind"]), "most_judges", MOST_JUDGES)
-    val = [val[place] for place in evenly(len(val), most)]
+    val = [val[place] for place in evenly(len(val), MOST_JUDGES)]
     if borrows:
         borrow(args.weights_of, entry, val, args.out)
         return

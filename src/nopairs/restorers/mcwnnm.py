@@ -69,7 +69,6 @@ class MCWNNM(ClassicalRestorer):
     """
 
     Options = MCWNNMOptions
-    most_judges = 4  # it takes up to a minute for each
 
     def __init__(self, options: MCWNNMOptions) -> None:
         super().__init__()

@@ -83,9 +83,8 @@ class State:
     chosen: dict[str, Any] = field(default_factory=dict)
     optimisers: dict[str, Any] = field(default_factory=dict)
     skipped: int = 0
-    latest: dict[str, dict[str, torch.Tensor]] = field(
-        default_factory=dict
-    )  # losses of each player's last step
+    # Losses of each player's last step.
+    latest: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
