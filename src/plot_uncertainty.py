@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> None:
                 truth[0],
                 observed[0].numpy(),
                 samples[:, 0, 0].cpu().numpy(),
-                f"{file.stem}: {args.samples} samples",
+                f"{args.model.parent.name}, {file.stem}: a part of it, and three of {args.samples} samples",
             )
             style.save(figure, folder / f"{file.stem}.png")
         by_level = pd.concat(found).groupby("level")["coverage"]

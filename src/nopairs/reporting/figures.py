@@ -133,7 +133,7 @@ def table_plot(table: pd.DataFrame) -> Figure:
     panels[0, 0].set_ylim(len(methods) - 0.4, -0.6)
     _table_notes(figure, table, {name for _, name in shown})
     where = f" on {datasets[0]}" if len(datasets) == 1 else ""
-    title = table["table"].iloc[0].capitalize()
+    title = table["table"].iloc[0].replace("_", " ").capitalize()
     style.set_title(figure, f"{title}{where}: each method's mean and 95 % interval")
     return figure
 

@@ -71,12 +71,12 @@ def draws(folder: Path, method: str) -> Figure:
         axes.set_title(f"draw {number}, {psnr(clean, restored):.2f} dB", fontsize=9)
         axes.add_patch(Rectangle((box.x, box.y), box.size, box.size, fill=False, edgecolor="#3b6cff"))
     panels[-2].imshow(deviation, cmap="magma")
-    panels[-2].set_title(f"standard deviation,\nat most {deviation.max():.2g} of 255", fontsize=9)
+    panels[-2].set_title(f"standard deviation (black: 0,\nyellow: {deviation.max():.2g} of 255)", fontsize=9)
     panels[-1].imshow(clean)
     panels[-1].set_title("clean", fontsize=9)
     for axes in panels:
         axes.set_axis_off()
-    style.set_title(figure, f"{method}: what the auxiliary variable changes")
+    style.set_title(figure, f"{method}: what the auxiliary variable changes, most within the blue box")
     return figure
 
 
@@ -103,12 +103,13 @@ def quality(table: pd.DataFrame, evaluations: Mapping[str, int], flow: Mapping[s
         means = points["mean"].to_numpy()[order]
         axes.plot(np.take(x, order), means, "o-", color=style.color("resflow"), label="the flow, by steps")
         for index, (method, row) in enumerate(rows[~rows.index.isin(list(evaluations))].iterrows()):
-            axes.axhline(
-                row["mean"], color=style.color(str(method)), linestyle=style.line(index + 1), label=method
-            )
+            # All learned from the same pairs: the restorer tells them apart.
+            color = style.color(str(method).split("+")[-1])
+            axes.axhline(row["mean"], color=color, linestyle=style.line(index + 1), label=method)
         axes.set(xscale="log", xticks=x, xticklabels=x, xlabel="evaluations of the network")
         axes.minorticks_off()
         axes.set_title(f"{shown.label} {shown.arrow}".rstrip())
+        axes.set_ylabel(shown.unit)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="upper right", ncols=len(labels), fontsize=8)
     steps = pd.DataFrame(flow["steps"])
@@ -117,6 +118,7 @@ def quality(table: pd.DataFrame, evaluations: Mapping[str, int], flow: Mapping[s
     last.minorticks_off()
     last.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     last.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    last.set_title("There and back, of 255")
+    last.set_title("There and back ↓")
+    last.set_ylabel("error, levels of 255")
     style.set_title(figure, "Quality and reversibility against steps")
     return figure

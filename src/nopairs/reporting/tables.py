@@ -26,7 +26,8 @@ _HOW = {
     "lpips": "LPIPS: the lpips package, AlexNet, inputs in [-1, 1].",
     "lpips_vgg": "LPIPS (VGG): the lpips package, VGG16, inputs in [-1, 1].",
     "swd": "SWD: sliced Wasserstein distance x 1000 of 7x7 patches over Laplacian pyramids, restored set "
-    "against clean set; its ± is the bootstrap's standard error over images, and it has no interval.",
+    "against clean set; its ± is the bootstrap's standard error over images; a difference's interval is that of resampled sets, whose middle "
+    "it need not have.",
     "pwd": "Patch distance: Wasserstein-2 between Gaussians of the 6x6 RGB patches' moments, restored set against clean set, "
     "root mean square per value in levels of 255.",
     "fid": "FID, KID, IS: torch-fidelity, Inception weights of 2015, from crops of at most 256 pixels; few crops make them rough.",
@@ -113,8 +114,10 @@ def _entry(cell: Cell, std: float | None, digits: int) -> Entry:
 
 def _footer(table: pd.DataFrame, metrics: list[str], compared: bool) -> list[str]:
     measured = table[table["mean"].notna()]
-    images, seeds = _range(measured["n"]), _range(measured["seeds"])
     of_images = measured["n"].notna().any()
+    # A network's size is no mean over images.
+    counted = measured[measured["metric"] != "parameters"] if of_images else measured
+    images, seeds = _range(counted["n"]), _range(measured["seeds"])
     over = f"images; n = {images} images, training seeds" if of_images else "problems and trainings, seeds"
     lines = [f"Mean ± standard deviation over {over}: {seeds}. Bold: the best mean."]
     if compared:

@@ -41,7 +41,7 @@ def uncertainty(
 ) -> Figure:
     """Draw a part of the truth, its observation, three samples and the pixelwise standard deviation of all, side by side.
 
-    `observed` may be smaller, by a whole number.
+    Grey values are those of images in [0, 1], deviations too. `observed` may be smaller, by a whole number.
     """
     height, width = truth.shape
     side = min(ZOOM, height, width)
@@ -59,7 +59,7 @@ def uncertainty(
         axis.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
         axis.set_title(name)
     shown = axes[-1].imshow(deviation, cmap="viridis", vmin=0, interpolation="nearest")
-    axes[-1].set_title("standard deviation")
+    axes[-1].set_title(f"deviation of all {len(samples)}")
     figure.colorbar(shown, ax=axes[-1], shrink=0.8)
     for axis in axes:
         axis.set_xticks([])
