@@ -5,6 +5,7 @@ strength is chosen on held-out pairs of another degradation (`--stand-in`); and 
 """
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +30,13 @@ MOST_JUDGES = 12
 
 def main(args: argparse.Namespace) -> None:
     entry = yaml.safe_load(args.entry)
+    restorer = registry.find(registry.RESTORERS, entry["kind"])
+    if "seed" in {field.name for field in dataclasses.fields(restorer.Options)}:
+        # What a restorer draws when it is applied differs between seeds as its training does, where the entry does not fix it.
+        entry["options"] = {"seed": args.seed} | entry.get("options", {})
+        args.entry = yaml.safe_dump(entry)
     borrows = args.weights_of is not None
-    if not borrows and getattr(registry.find(registry.RESTORERS, entry["kind"]), "learned", False):
+    if not borrows and getattr(restorer, "learned", False):
         roles = training_roles("restorer", entry)
         result = train_and_save("restorer", args, lambda options: training_data(args, roles, options))
         if result and result.best is not None:

@@ -52,11 +52,32 @@ AFTER = {"polyu_full": "polyu", "sr_polyu": "sr_small"}
     "file", sorted((ROOT / "workflow/configs").glob("*.yaml")), ids=lambda file: file.stem
 )
 def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
+    assert given(file.stem)
+
+
+def given(name: str) -> dict[str, Any]:
+    """Return what one of the workflow's configurations resolves to."""
     config: dict[str, Any] = {}
-    before = [file.with_stem(AFTER[file.stem])] if file.stem in AFTER else []
-    for given in [*before, file]:
-        update_config(config, yaml.safe_load(given.read_text()))
-    assert resolve(config)
+    for stem in [AFTER[name], name] if name in AFTER else [name]:
+        update_config(config, yaml.safe_load((ROOT / f"workflow/configs/{stem}.yaml").read_text()))
+    return resolve(config)
+
+
+@pytest.mark.parametrize("name", ["polyu", "polyu_full", "ludvae_sidd"])
+def test_deflow_has_as_much_choice_of_strengths_as_ludvae(name: str) -> None:
+    """The paper samples both with the same ones."""
+    ludvae, deflow = (given(name)["degradations"][kind]["sampling"] for kind in ("ludvae", "deflow_np"))
+    for key in ("strength", "candidates"):
+        if key == "candidates" or not ludvae["candidates"]:
+            assert deflow.get(key, []) == ludvae[key]
+
+
+def test_adversarial_rivals_are_trained_as_their_authors_do() -> None:
+    degradations = given("aim19_ntire20")["degradations"]
+    for name in ("dsgan", "dasr"):
+        training = degradations[name]["training"]
+        assert (training["lr"], training["betas"], training["schedule"]) == (2e-4, [0.5, 0.999], "linear")
+        assert "perceptual" not in degradations[name].get("options", {})
 
 
 @pytest.mark.parametrize(

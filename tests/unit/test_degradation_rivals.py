@@ -80,7 +80,7 @@ def test_the_flow_is_invertible_and_its_determinant_is_that_of_its_jacobian(
 @pytest.mark.parametrize("levels", [2, 3])
 def test_what_degrades_is_in_the_latents_of_every_level(levels: int) -> None:
     """Without a shift an image stays as it is; a shift of any latent changes it."""
-    flow = shaken(levels=levels)
+    flow = shaken(levels=levels, quant=0.0)
     clean = torch.rand(1, 3, 12, 8)
     with torch.no_grad():
         for latent in flow.latents:
@@ -164,6 +164,38 @@ def test_haste_moves_the_shift_faster_from_the_same_start() -> None:
         moved.append(latent.shift.detach())
     torch.testing.assert_close(moved[0], torch.full((48,), 1e-3), rtol=1e-3, atol=0)
     torch.testing.assert_close(moved[1], 20 * moved[0], rtol=1e-3, atol=0)
+
+
+def test_deflow_degrades_with_the_noise_it_was_trained_with() -> None:
+    """On the condition, and on the image: with neither, and nothing added to latents, the image comes back."""
+    image = torch.full((1, 3, 16, 16), 0.5)
+
+    def degrade(seed: int, **noise: float) -> torch.Tensor:
+        flow = shaken(**noise)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.inference_mode():
+            for latent in flow.latents:
+                latent.shift_weight.zero_()
+            made: torch.Tensor = flow.make_pairs(image, None, "clean", torch.zeros(1), generator)[1]
+        return made - image
+
+    assert degrade(0, noise=0.0, quant=0.0).abs().max() < 1e-5
+    added = degrade(0, noise=0.0, quant=0.25)
+    assert 0.9 * 0.125 < added.abs().max() <= 0.125 + 1e-5
+    assert float(added.std()) == pytest.approx(0.25 / 12**0.5, rel=0.1)
+    seen: list[torch.Tensor] = []
+    flow = shaken(noise=0.2)
+    flow.condition.register_forward_pre_hook(lambda _, told: seen.append(told[0]))
+    for seed in (0, 0, 1):
+        flow.make_pairs(image, None, "clean", torch.zeros(1), torch.Generator().manual_seed(seed))
+    assert torch.equal(seen[0], seen[1]) and not torch.equal(seen[0], seen[2])
+    assert float((seen[0] - 0.5).std()) == pytest.approx(0.2, rel=0.3)
+
+
+def test_dasrs_bands_of_a_constant_are_it_and_nothing() -> None:
+    model, image = make("degradation", "dasr", GAN), torch.full((1, 3, 8, 8), 0.3)
+    torch.testing.assert_close(model.low(image), torch.full((1, 3, 4, 4), 0.3))
+    assert not model.high(image).any()
 
 
 def test_deflow_learns_noise_of_any_size_of_image(tmp_path: Path) -> None:
@@ -254,7 +286,8 @@ def test_dasrs_bands_are_haars_and_keep_energy() -> None:
     image = torch.rand(2, 3, 8, 6)
     low, high = model.low(image), model.high(image)
     assert low.shape == (2, 3, 4, 3) and high.shape == (2, 9, 4, 3)
-    torch.testing.assert_close(low.square().sum() + high.square().sum(), image.square().sum())
+    # The band of means is half of Haar's.
+    torch.testing.assert_close((2 * low).square().sum() + high.square().sum(), image.square().sum())
     stripes = torch.zeros(1, 3, 4, 4)
     stripes[..., ::2] = 1  # columns
     bands = model.high(stripes).view(3, 3, 2, 2)

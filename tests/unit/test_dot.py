@@ -230,6 +230,20 @@ def test_too_few_patches_are_shrunk_and_said() -> None:
     assert torch.isfinite(Enhancer(dot, Shuffle(), "float32").transport(pictures)).all()
 
 
+def test_channels_that_depend_on_others_are_singular_whatever_rounding_says() -> None:
+    """The sign of the smallest eigenvalue is chance there."""
+    for seed in range(10):
+        generator = torch.Generator().manual_seed(seed)
+        flat = torch.randn(4, 3, 16, 16, generator=generator)
+        flat = torch.cat([flat, 0.3 * flat[:, :1] - 1.7 * flat[:, 1:2]], 1)
+        natural = torch.randn(4, 4, 16, 16, generator=generator)
+        dot, facts = fit([flat], [natural], DotOptions(patch=1))
+        assert facts.singular
+        noise = dot.noise_for(16, 16)
+        assert noise is not None
+        assert 0.85 < float(dot(flat, noise)[:, 3].std()) < 1.15
+
+
 def test_a_constant_image() -> None:
     constant = torch.full((2, 3, 32, 32), 0.5)
     dot, facts = fit(latents(constant), latents(images(4, 13)), DotOptions(patch=1))

@@ -65,7 +65,7 @@ def test_weights_of_another_training_are_applied_with_options_of_their_own(tmp_p
     def fit(**changed: object) -> None:
         entry = json.dumps({"kind": "resflow", "options": options | changed})
         where = {"weights_of": tmp_path / "awgn+resflow", "out": tmp_path / "eight", "dataset": tmp_path}
-        main(argparse.Namespace(entry=entry, threads=1, stand_in=None, **where))
+        main(argparse.Namespace(entry=entry, threads=1, seed=0, stand_in=None, **where))
 
     fit(steps=8)
     eight = load_model(tmp_path / "eight")
@@ -76,6 +76,23 @@ def test_weights_of_another_training_are_applied_with_options_of_their_own(tmp_p
     with pytest.raises(NopairsError, match="not the weights of this resflow") as error:
         fit(width=16)
     assert "\n" not in str(error.value)
+
+
+def test_what_a_flow_draws_differs_between_seeds_unless_its_entry_fixes_it(tmp_path: Path) -> None:
+    options = {"width": 8, "multipliers": [1, 2], "attention": [], "norm": "none", "adapter_width": 4}
+    facts = {name: 0 for name in ("parameters", "seed", "steps", "seconds", "device")}
+    weights = make("restorer", "resflow", options).state_dict()
+    save_model(tmp_path / "lender/seed0", "restorer", "resflow", options, weights, facts)
+    (tmp_path / "lender/seed0/log.csv").write_text("step\n")
+    (tmp_path / "dataset").mkdir()
+    found = []
+    for number, fixed in enumerate(({}, {}, {"seed": 7})):
+        entry = {"kind": "resflow", "options": options | fixed}
+        arguments = {"dataset": tmp_path / "dataset", "stand_in": None, "threads": 1}
+        arguments |= {"weights_of": tmp_path / "lender/seed0", "seed": number}
+        main(argparse.Namespace(**arguments, entry=json.dumps(entry), out=tmp_path / str(number)))
+        found.append(load_model(tmp_path / str(number)).options.seed)
+    assert found == [0, 1, 7]
 
 
 @pytest.mark.parametrize("best", [25.0, 35.0])

@@ -142,6 +142,21 @@ def test_without_shared_gradient_the_degraded_half_leaves_the_image_path_alone()
         torch.testing.assert_close(first, second)
 
 
+def test_without_shared_gradient_the_degraded_half_leaves_the_codes_alone() -> None:
+    clean = torch.rand(2, 3, 32, 32)
+    codebooks = []
+    for degraded in (torch.rand(2, 3, 32, 32), torch.zeros(2, 3, 32, 32)):
+        model = small(image_latent="vq", shared_gradient=False).train()
+        before = {name: value.clone() for name, value in model.named_buffers()}
+        torch.manual_seed(1)
+        model.losses(0.5, clean=clean, degraded=degraded)
+        codebooks.append({name: value for name, value in model.named_buffers() if "codebook" in name})
+    assert codebooks[0]
+    for name, codebook in codebooks[0].items():
+        assert not torch.equal(codebook, before[name])
+        assert torch.equal(codebook, codebooks[1][name])
+
+
 def test_kl_weight_ramps_to_its_end() -> None:
     model = small(kl_weight=2.0, kl_ramp=0.5, commitment=0.0).eval()
     images = {"clean": torch.rand(1, 3, 16, 16), "degraded": torch.rand(1, 3, 16, 16)}

@@ -12,6 +12,7 @@ from torch import nn
 from nopairs import hub
 from nopairs.data.resizing import enlarge
 from nopairs.errors import NopairsError
+from nopairs.metrics import perceptual
 from nopairs.models import load_restorer, make, save_model
 from nopairs.restorers.critics import Potential
 from nopairs.restorers.esrgan import relativistic_loss
@@ -212,11 +213,39 @@ def test_vgg_without_its_weights_is_refused_and_the_substitute_named(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(NopairsError, match="perceptual: gradients"):
         features.Features("vgg19")
-    file = hub.weight_file(features.WEIGHTS)
+    file = hub.weight_file(features.WEIGHTS["vgg19"])
     file.parent.mkdir(parents=True)
     file.write_bytes(b"other")
     with pytest.raises(NopairsError, match="SHA-256 differs"):
         features.Features("vgg19")
+
+
+@pytest.mark.parametrize("kind", ["vgg16", "vgg19"])
+def test_what_otss_and_esrgans_perceptual_parts_compare(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers named by where they are in VGG, the differences squared and summed or absolute, the images normalised or not."""
+    layers = nn.Sequential(*(nn.Conv2d(3, 3, 3, padding=1) for _ in range(35)))
+    monkeypatch.setattr(features, "_vgg", lambda kind: layers)
+    images, reference = torch.rand(2, 2, 3, 12, 12)
+    mean, deviation = (torch.tensor(value).view(1, 3, 1, 1) for value in (features.MEAN, features.DEVIATION))
+    if kind == "vgg16":
+        kept = [(layers[: index + 1](images), layers[: index + 1](reference)) for index in (3, 8, 15, 22)]
+        expected = sum((one - other).square().mean() for one, other in kept)
+    else:
+        one, other = (layers[:35]((image - mean) / deviation) for image in (images, reference))
+        expected = (one - other).abs().mean()
+    torch.testing.assert_close(features.Features(kind).distance(images, reference), expected)
+
+
+def test_lpips_as_a_loss_is_the_measure_and_has_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    import lpips
+
+    monkeypatch.setattr(perceptual, "unavailable", lambda net="alex": None)
+    network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
+    monkeypatch.setattr(perceptual, "network", lambda net: network)
+    images, reference = torch.rand(2, 1, 3, 40, 40).requires_grad_()
+    found = features.Features("lpips").distance(images, reference)
+    torch.testing.assert_close(found, network(2 * images - 1, 2 * reference - 1).mean())
+    assert float(torch.autograd.grad(found, images)[0].abs().sum()) > 0
 
 
 def test_the_substitute_compares_edges_and_no_levels() -> None:

@@ -328,6 +328,8 @@ def test_schedules() -> None:
     assert learning_rate(cosine, 10) == pytest.approx(1.0)
     assert learning_rate(cosine, 55) == pytest.approx(0.55)
     assert learning_rate(cosine, 100) == pytest.approx(0.1)
+    linear = TrainingOptions(steps=100, lr=1.0, schedule="linear", final_lr=0.2)
+    assert [learning_rate(linear, step) for step in (0, 50, 75, 100)] == pytest.approx([1, 1, 0.6, 0.2])
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ class VectorQuantiser(nn.Module):
         with torch.autocast(z.device.type, enabled=False):
             vectors = z.float().permute(0, 2, 3, 1).reshape(-1, z.shape[1])
             indices = self.nearest(vectors.detach())
-            if self.training:
+            # Where no gradient is wanted, neither are other codes.
+            if self.training and torch.is_grad_enabled():
                 self._update(vectors.detach(), indices)
             quantised = F.embedding(indices, self.codebook)
             commitment = F.mse_loss(vectors, quantised)

@@ -24,8 +24,8 @@ class Dasr(Dsgan):
     bands = 9
 
     def low(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the band of means (batch, 3, H / 2, W / 2)."""
-        return torch.stack(_corners(images)).sum(0) / 2
+        """Return the means of squares (batch, 3, H / 2, W / 2): the authors halve the wavelet's band, whose gain is 2."""
+        return torch.stack(_corners(images)).mean(0)
 
     def high(self, images: torch.Tensor) -> torch.Tensor:
         """Return the bands of differences, (batch, 9, H / 2, W / 2)."""

@@ -40,7 +40,8 @@ class DeflowOptions:
     encoder_width, blocks: its channels and blocks.
     start: an RRDB's weights to begin with (a path, or `catalogue:<entry>/<path>`), of any scale; none learns them from scratch.
     reduced: how many times smaller the image is that conditions.
-    noise: standard deviation of the noise on the condition in training, in [0, 1] units: it hides what is left of the domain.
+    noise: standard deviation of the noise on the condition, in [0, 1] units: it hides what is left of the domain.
+    quant: images get uniform noise of this part of their range, in training and when they are degraded: 8-bit levels have no density.
     clamp: largest logarithm of any scale. Small flows want less than 1, or they multiply the shift in textures.
     haste: how many times faster than other weights the latents' shifts are learned. They must grow to the noise's deviation over the
         clean images' finest one: 100,000 steps of the paper's rate let them grow by ten, a thousand of 1e-3 by one.
@@ -56,6 +57,7 @@ class DeflowOptions:
     start: str = ""
     reduced: int = 8
     noise: float = 0.03
+    quant: float = 1 / 32
     clamp: float = 1.0
     haste: float = 1.0
 
@@ -63,10 +65,9 @@ class DeflowOptions:
         for name in ("steps", "levels", "width", "encoder_width", "blocks", "reduced", "clamp", "haste"):
             if getattr(self, name) <= 0:
                 raise NopairsError(f"deflow: {name} is {getattr(self, name)}; it must be positive")
-        if min(self.noise, self.transitions) < 0:
-            raise NopairsError(
-                f"deflow: noise {self.noise} and transitions {self.transitions} must not be negative"
-            )
+        for name in ("noise", "quant", "transitions"):
+            if getattr(self, name) < 0:
+                raise NopairsError(f"deflow: {name} is {getattr(self, name)}; it must not be negative")
         if self.encoder not in ENCODERS:
             raise NopairsError(
                 f"deflow: encoder {self.encoder!r} is unknown; take one of {', '.join(ENCODERS)}"
@@ -251,16 +252,23 @@ class Deflow(nn.Module):
         if options.start:
             rrdb.read_start(options.start, self.condition.layers, options.encoder_width, options.blocks)
 
-    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Return the condition at each level's size, from (batch, 3, H, W), sides multiples of `options.multiple`."""
+    def features(self, images: torch.Tensor, noise: torch.Tensor | None = None) -> list[torch.Tensor]:
+        """Return the condition at each level's size, from (batch, 3, H, W), sides multiples of `options.multiple`.
+
+        `noise`, of deviation 1, is that of the reduced images; None: none.
+        """
         small = reduce(images, self.options.reduced)
-        if self.training:
-            small = small + self.options.noise * parallel.randn(small.shape).to(small)
+        if noise is not None:
+            small = small + self.options.noise * noise.to(small)
         seen = self.condition(small).float()
         sizes = [
             [side // 2 ** (level + 1) for side in images.shape[2:]] for level in range(self.options.levels)
         ]
         return [F.interpolate(seen, size=size, mode="nearest") for size in sizes]
+
+    def _reduced(self, images: torch.Tensor) -> tuple[int, ...]:
+        """Return the shape of the images that condition."""
+        return (*images.shape[:2], *(side // self.options.reduced for side in images.shape[2:]))
 
     def encode(
         self, images: torch.Tensor, features: list[torch.Tensor]
@@ -294,12 +302,14 @@ class Deflow(nn.Module):
     def losses(
         self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Return the negative log-likelihood of both domains (equation 13), in nats a value, for images with noise of one level."""
+        """Return the negative log-likelihood of both domains (equation 13), in nats a value, for images with noise of `quant`."""
         with torch.autocast(clean.device.type, enabled=False):
             nlls = {}
             for name, images in (("clean", clean), ("degraded", degraded)):
-                noisy = images.float() + (parallel.randn_like(images.float()) / 255)
-                latents, log_determinant = self.encode(noisy, self.features(images.float()))
+                images = images.float()
+                noisy = images + self.options.quant * (parallel.rand(images.shape, images.device) - 0.5)
+                told = self.features(images, parallel.randn(self._reduced(images)))
+                latents, log_determinant = self.encode(noisy, told)
                 log_likelihood = log_determinant
                 for latent, z in zip(self.latents, latents, strict=True):
                     log_likelihood = log_likelihood + latent.log_density(z, shifted=name == "degraded")
@@ -319,8 +329,10 @@ class Deflow(nn.Module):
         multiple = self.options.multiple
         padded = F.pad(clean, (0, -width % multiple, 0, -height % multiple), mode="reflect").float()
         with torch.autocast(clean.device.type, enabled=False):
-            features = self.features(padded)
-            latents, _ = self.encode(padded, features)
+            # As the authors do, with the noise that the flow was trained with.
+            features = self.features(padded, torch.randn(self._reduced(padded), generator=generator))
+            noise = torch.rand(padded.shape, generator=generator).to(padded) - 0.5
+            latents, _ = self.encode(padded + self.options.quant * noise, features)
             shifted = [
                 latent.degrade(z, strength, generator)
                 for latent, z in zip(self.latents, latents, strict=True)

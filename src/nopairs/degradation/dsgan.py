@@ -25,7 +25,7 @@ class DsganOptions:
     low_pass: side of the mean that parts low frequencies from high ones, odd.
     colour, adversarial, perceptual_weight: weights of the low frequencies' mean absolute error, of the discriminator's judgement of
         the high ones, and of the features' difference.
-    perceptual: features that are compared: vgg19, gradients (a stated substitute) or none.
+    perceptual: features that are compared: lpips, or another of `training.features`.
     """
 
     width: int = 64
@@ -35,7 +35,7 @@ class DsganOptions:
     colour: float = 1.0
     adversarial: float = 0.005
     perceptual_weight: float = 0.01
-    perceptual: str = "vgg19"
+    perceptual: str = "lpips"
 
     def __post_init__(self) -> None:
         if self.perceptual not in KINDS:

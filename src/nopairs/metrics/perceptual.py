@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from nopairs import hub
 from nopairs.errors import NopairsError
@@ -25,6 +27,30 @@ def unavailable(net: str = "alex") -> str | None:
     return reason and f"not available: {reason}"
 
 
+def network(net: str) -> nn.Module:
+    """Return the `lpips` package's network, which maps two batches (batch, 3, H, W) in [-1, 1] to (batch, 1, 1, 1).
+
+    Raises:
+        NopairsError: the backbone's weights are not on this machine (see `unavailable`). Nothing is downloaded.
+    """
+    if reason := unavailable(net):
+        raise NopairsError(f"LPIPS: {reason}")
+    # Imported here: torchvision and the package take seconds, which a measurement without the weights need not spend.
+    make_torchvision_importable()
+    import lpips
+
+    with warnings.catch_warnings():  # the package calls torchvision in a deprecated way
+        warnings.simplefilter("ignore")
+        model: nn.Module = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    # The package itself would load the backbone as an unrestricted pickle.
+    backbone = torch.load(hub.weight_file(WEIGHTS[net]), map_location="cpu", weights_only=True)
+    parts: Any = model.net
+    parts.load_state_dict(
+        {name: backbone[f"features.{name.split('.', 1)[1]}"] for name in parts.state_dict()}
+    )
+    return model
+
+
 class Lpips:
     """Perceptual distance of two images, 0 for equal ones; lower is better.
 
@@ -37,21 +63,7 @@ class Lpips:
     """
 
     def __init__(self, net: str = "alex") -> None:
-        if reason := unavailable(net):
-            raise NopairsError(f"LPIPS: {reason}")
-        # Imported here: torchvision and the package take seconds, which a measurement without the weights need not spend.
-        make_torchvision_importable()
-        import lpips
-
-        with warnings.catch_warnings():  # the package calls torchvision in a deprecated way
-            warnings.simplefilter("ignore")
-            self._model = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-        # The package itself would load the backbone as an unrestricted pickle.
-        backbone = torch.load(hub.weight_file(WEIGHTS[net]), map_location="cpu", weights_only=True)
-        names = self._model.net.state_dict()
-        self._model.net.load_state_dict(
-            {name: backbone[f"features.{name.split('.', 1)[1]}"] for name in names}
-        )
+        self._model = network(net)
 
     @torch.inference_mode()
     def __call__(self, clean: np.ndarray, restored: np.ndarray) -> float:

@@ -36,12 +36,35 @@ _COLORS = {
 }
 # Paul Tol's muted colours and what is left of Okabe and Ito's: names that stand in one table have different ones.
 _GROUPS = (
-    {"mcwnnm": "#aa4499", "noise2self": "#999933", "dncnn_ludvae_sidd": "#44aa99", "dncnn_ludvae_dnd": "#117733"},
+    {
+        "mcwnnm": "#aa4499",
+        "noise2self": "#999933",
+        "dncnn_ludvae_sidd": "#44aa99",
+        "dncnn_ludvae_dnd": "#117733",
+    },
     {"deflow_np": "#661100", "ludvae_m2": "#56b4e9", "ludvae_pairs": "#332288"},
-    {"bicubic": "#6699cc", "dsgan": "#aa4499", "dasr": "#44aa99", "noise_patches": "#d55e00", "ots": "#332288"},
+    {
+        "bicubic": "#6699cc",
+        "dsgan": "#aa4499",
+        "dasr": "#44aa99",
+        "noise_patches": "#d55e00",
+        "ots": "#332288",
+    },
     {"l2_tv": "#e69f00", "dip_tv": "#d55e00", "epll": "#882255", "wpp": "#cc79a7", "patchnr": "#0072b2"},
-    {"patchnr_anchored": "#56b4e9", "pnp": "#44aa99", "cnn": "#009e73", "zssr": "#999933", "dualsr": "#661100"},
-    {"fbp": "#8a8a8a", "fbp_unet": "#009e73", "local_ar": "#44aa99", "wppnet": "#332288", "wppflow": "#aa4499"},
+    {
+        "patchnr_anchored": "#56b4e9",
+        "pnp": "#44aa99",
+        "cnn": "#009e73",
+        "zssr": "#999933",
+        "dualsr": "#661100",
+    },
+    {
+        "fbp": "#8a8a8a",
+        "fbp_unet": "#009e73",
+        "local_ar": "#44aa99",
+        "wppnet": "#332288",
+        "wppflow": "#aa4499",
+    },
 )
 _COLORS |= {name: color for group in _GROUPS for name, color in group.items()}
 # For every other name.

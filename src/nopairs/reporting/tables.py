@@ -26,8 +26,8 @@ _HOW = {
     "lpips": "LPIPS: the lpips package, AlexNet, inputs in [-1, 1].",
     "lpips_vgg": "LPIPS (VGG): the lpips package, VGG16, inputs in [-1, 1].",
     "swd": "SWD: sliced Wasserstein distance x 1000 of 7x7 patches over Laplacian pyramids, restored set "
-    "against clean set; its ± is the bootstrap's standard error over images; a difference's interval is that of resampled sets, whose middle "
-    "it need not have.",
+    "against clean set; its ± is the bootstrap's standard error over images; "
+    "a difference's interval is that of resampled sets, whose middle it need not have.",
     "pwd": "Patch distance: Wasserstein-2 between Gaussians of the 6x6 RGB patches' moments, restored set against clean set, "
     "root mean square per value in levels of 255.",
     "fid": "FID, KID, IS: torch-fidelity, Inception weights of 2015, from crops of at most 256 pixels; few crops make them rough.",

@@ -16,6 +16,7 @@ from nopairs.training import parallel
 
 # As the published weights were trained with; their variances are small enough for torch's 1e-5 to change the result.
 BATCH_NORM_EPS = 1e-4
+LOSSES = ("mse", "l1")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class DnCNNOptions:
     Short trainings of small networks do without `batch_norm`: the running statistics then lag behind the weights.
     `self_ensemble` restores each image in its eight rotations and reflections, and takes the mean (`tiling.self_ensembled`).
     `start` names weights to begin with (a path, or `catalogue:<entry>/<path>`), of the same size; their batch normalisation is merged into
-    the convolutions where there is none here.
+    the convolutions where there is none here. `loss` is mse (DnCNN's paper) or l1 (LUD-VAE's authors' options).
     """
 
     depth: int = 17
@@ -33,8 +34,11 @@ class DnCNNOptions:
     batch_norm: bool = True
     self_ensemble: bool = False
     start: str = ""
+    loss: str = "mse"
 
     def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise NopairsError(f"dncnn: loss {self.loss!r} is unknown; take one of {', '.join(LOSSES)}")
         if is_reference(self.start):
             find(self.start)
         if self.depth < 2 or self.width < 1:
@@ -113,5 +117,6 @@ class DnCNN(nn.Module):
     def losses(
         self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Return the mean squared error of the restored image."""
-        return {"loss": F.mse_loss(self(degraded).float(), clean)}
+        """Return the mean squared, or absolute, error of the restored image."""
+        compare = F.l1_loss if self.options.loss == "l1" else F.mse_loss
+        return {"loss": compare(self(degraded).float(), clean)}

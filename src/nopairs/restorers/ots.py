@@ -37,7 +37,7 @@ class OtsOptions:
         the cost of that, and is kept so. 0: it may have any slope, as in the paper.
     inner: steps of the map for one of the potential.
     mse, l1, perceptual_weight: weights of the cost's parts.
-    perceptual: features of its perceptual part: vgg19, gradients (a stated substitute) or none.
+    perceptual: features of its perceptual part: vgg16, or another of `training.features`.
     cost_weight: what the cost is multiplied by; it moves the scale of f, not the optimal map.
     rounds: how often the reference is renewed, but for the first; 1 keeps the bicubic one.
     """
@@ -54,9 +54,9 @@ class OtsOptions:
     mse: float = 1.0
     l1: float = 1 / 3
     perceptual_weight: float = 0.02
-    perceptual: str = "vgg19"
+    perceptual: str = "vgg16"
     cost_weight: float = 1.0
-    rounds: int = 2
+    rounds: int = 10
 
     def __post_init__(self) -> None:
         EdsrOptions(self.scale, self.width, self.blocks)

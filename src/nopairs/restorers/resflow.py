@@ -132,15 +132,15 @@ class ResFlow(nn.Module):
                 f"resflow: clean images {tuple(clean.shape)} and degraded ones {tuple(degraded.shape)} differ in size;"
                 " enlarge the smaller ones first"
             )
-        uniform = parallel.rand(len(clean), clean.device)
+        uniform = parallel.rand((len(clean),), clean.device)
         drawn = self.options.times == "drawn"
         times = weighted_times(uniform) if drawn else uniform
         if self.options.at_start:
-            times = times.where(parallel.rand(len(clean), clean.device) >= self.options.at_start, 1.0)
+            times = times.where(parallel.rand((len(clean),), clean.device) >= self.options.at_start, 1.0)
         t = times.view(-1, 1, 1, 1)
         clean, degraded, noise = 2 * clean - 1, 2 * degraded - 1, parallel.randn_like(clean)
         if self.options.coupling == "residual":
-            told = parallel.rand(len(clean), clean.device).view_as(t) >= UNTOLD
+            told = parallel.rand((len(clean),), clean.device).view_as(t) >= UNTOLD
             noise = told * correlated(self._missing(clean, degraded), noise, self.options.share)
         x, y = straight(clean, degraded, t), auxiliary(noise, t, self.schedule)
         velocity = self.network(x.value, y.value, times).float()

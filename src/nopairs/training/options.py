@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nopairs.errors import NopairsError
 
-SCHEDULES = ("constant", "halve", "cosine")
+SCHEDULES = ("constant", "halve", "cosine", "linear")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -21,7 +21,8 @@ class TrainingOptions:
         can learn. Tiles that are degraded after they are cut have whole blocks; those cut from JPEGs only where their corners do, and the
         last ones of a row or column need not.
     lr: Adam's learning rate.
-    schedule: constant; halve (at each of `milestones`, steps); cosine (to `final_lr`).
+    schedule: constant; halve (at each of `milestones`, steps); cosine (to `final_lr`); linear (constant for the first half, then
+        linearly to `final_lr`).
     warmup: steps over which the rate rises linearly from zero.
     ema: decay of the exponential moving average of the weights that is validated and saved; 0 saves the last weights.
     betas: decays of Adam's two moments.

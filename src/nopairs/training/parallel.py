@@ -125,9 +125,9 @@ def randn(shape: Sequence[int], generator: torch.Generator | None = None) -> tor
     return torch.randn((size() * shape[0], *shape[1:]), generator=generator).chunk(size())[rank()]
 
 
-def rand(count: int, device: torch.device) -> torch.Tensor:
-    """Draw `count` numbers, uniform on [0, 1): this process's share of those of the whole batch."""
-    return torch.rand(size() * count, device=device).chunk(size())[rank()]
+def rand(shape: Sequence[int], device: torch.device) -> torch.Tensor:
+    """Draw numbers (batch, ...), uniform on [0, 1): this process's share of those of the whole batch."""
+    return torch.rand((size() * shape[0], *shape[1:]), device=device).chunk(size())[rank()]
 
 
 def randn_like(part: torch.Tensor) -> torch.Tensor:

@@ -17,4 +17,7 @@ def learning_rate(options: TrainingOptions, step: int) -> float:
         return warm * (
             options.final_lr + (options.lr - options.final_lr) * 0.5 * (1 + math.cos(math.pi * done))
         )
+    if options.schedule == "linear":
+        left = min(1.0, 2 * (1 - step / options.steps))
+        return warm * (options.final_lr + (options.lr - options.final_lr) * left)
     return warm * options.lr

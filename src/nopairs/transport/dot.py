@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopairs.errors import NopairsError
-from nopairs.metrics.gaussian import GaussianMap, Moments, gelbrich, stochastic_map
+from nopairs.metrics.gaussian import NEGLIGIBLE, GaussianMap, Moments, gelbrich, stochastic_map
 from nopairs.training.hardware import autocast
 
 LOWEST_ALPHA, HIGHEST_ALPHA = -0.5, 1.5
@@ -235,7 +235,8 @@ def fit(
     (source_covariance, source_share), (target_covariance, target_share) = source.shrunk(), target.shrunk()
     ridge = options.stability * source_covariance.diagonal().mean()
     # What leaves directions empty stays so: noise is for them to fill.
-    full = bool(torch.linalg.eigvalsh(source_covariance)[0] > 0)
+    spectrum = torch.linalg.eigvalsh(source_covariance)
+    full = bool(spectrum[0] > NEGLIGIBLE * spectrum[-1])
     if full:
         source_covariance = source_covariance + ridge * torch.eye(len(source.mean), dtype=torch.float64)
     move = stochastic_map(source_covariance, target_covariance, source.mean, target.mean)
