@@ -32,9 +32,10 @@ def test_other_pairs_make_another_fingerprint(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Trainer, "__init__", remember)
     (tmp_path / "index.csv").write_text("path\n")
     clean = np.zeros((2, 8, 8, 3), np.uint8)
-    for k, noise in enumerate((5, 5, 9)):
+    rarely = ENTRY.replace('"crop": 8', '"crop": 8, "save_every": 600')
+    for k, (noise, entry) in enumerate(((5, ENTRY), (5, rarely), (9, ENTRY))):
         save_pairs(tmp_path, clean, clean + np.uint8(noise))
-        args = argparse.Namespace(entry=ENTRY, seed=0, threads=1, device="cpu", out=tmp_path / f"{k}")
+        args = argparse.Namespace(entry=entry, seed=0, threads=1, device="cpu", out=tmp_path / f"{k}")
         args.dataset = args.pairs = tmp_path
         run.train_and_save("restorer", args, lambda options: PairedData(*load_pairs(tmp_path), [], options))
     assert fingerprints[0] == fingerprints[1] != fingerprints[2]

@@ -168,13 +168,16 @@ def test_sigkill_at_a_random_step_changes_nothing(tmp_path: Path) -> None:
     assert equal(torch.load(out, weights_only=True), torch.load(whole_out, weights_only=True)), step
 
 
-def test_a_state_of_another_configuration_is_not_resumed(tmp_path: Path) -> None:
+def test_a_state_of_another_configuration_is_not_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = trainer(tmp_path)
     first.run()
     first._save()
     other = trainer(tmp_path, fingerprint="b")
     other._resume()
     assert other.state.step == 0
+    assert "training_state.pt: of another configuration, data or code" in capsys.readouterr().out
 
 
 class Evil:

@@ -313,6 +313,10 @@ class Trainer:
                 f"{self.state_file}: a training state that cannot be read; delete it to train from the first step"
             ) from None
         if fingerprint != self.state.fingerprint:
+            if self.leads:
+                print(
+                    f"{self.state_file}: of another configuration, data or code; training from the first step"
+                )
             return
         self.state = State(**saved)
         if not self.state.network:  # finished

@@ -87,8 +87,8 @@ def _train_and_save(
         network.add_tutors()
     device = parallel.own(pick_device(args.device))
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
-    config_hash = hashlib.sha256(json.dumps([entry, args.seed], sort_keys=True).encode()).hexdigest()
-    # A state that a killed run left is resumed only with equal configuration, data, other inputs and code.
+    # A state that a killed run left is resumed only with equal configuration, data, other inputs and code; how often states are saved
+    # does not matter.
     modules = (module_file(type(made).__module__) for made in (network, data))
     code = code_digest(*modules, "nopairs/training/run.py")
     trainer = Trainer(
@@ -98,7 +98,10 @@ def _train_and_save(
         args.out,
         seed=args.seed,
         device=device,
-        fingerprint=config_hash + data_hash + inputs_digest(args, entry) + code,
+        fingerprint=_digest(_without_saving(entry), args.seed)
+        + data_hash
+        + inputs_digest(args, entry)
+        + code,
     )
     result = trainer.run()
     if not trainer.leads:
@@ -114,12 +117,21 @@ def _train_and_save(
         "seconds": round(result.seconds, 1),
         "device": torch.cuda.get_device_name() if device.type == "cuda" else f"cpu, {threads} threads",
         "processes": parallel.size(),
-        "config_sha256": config_hash,
+        "config_sha256": _digest(entry, args.seed),
         "data_sha256": data_hash,
     }
     weights = {name: value for name, value in result.weights.items() if name in kept}
     save_model(args.out, family, entry["kind"], entry.get("options", {}), weights, facts)
     return result
+
+
+def _digest(*what: Any) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _without_saving(entry: dict[str, Any]) -> dict[str, Any]:
+    training = {name: value for name, value in entry["training"].items() if name != "save_every"}
+    return {**entry, "training": training}
 
 
 def inputs_digest(args: argparse.Namespace, entry: dict[str, Any]) -> str:
