@@ -35,6 +35,13 @@ _HOW = {
     "niqe": "NIQE: fitted on the dataset's own clean images, so not comparable with published scores.",
 }
 
+# The same of maps whose optimum is known; metrics' names go on with the problem's.
+_HOW_MAPS = {
+    "uvp": "uvp: mean squared error of the map, percent of the target's variance (L2-UVP).",
+    "push": "push: squared Gelbrich distance of the mapped images from the target, percent of its variance.",
+    "end": "end: how far from 0 to 1 the map takes a point.",
+}
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -119,7 +126,12 @@ def _footer(table: pd.DataFrame, metrics: list[str], compared: bool) -> list[str
     counted = measured[measured["metric"] != "parameters"] if of_images else measured
     images, seeds = _range(counted["n"]), _range(measured["seeds"])
     over = f"images; n = {images} images, training seeds" if of_images else "problems and trainings, seeds"
-    lines = [f"Mean ± standard deviation over {over}: {seeds}. Bold: the best mean."]
+    bold = (
+        " Bold: the best mean."
+        if any(style.metric(name).higher_is_better is not None for name in metrics)
+        else ""
+    )
+    lines = [f"Mean ± standard deviation over {over}: {seeds}.{bold}"]
     if compared:
         lines.append(
             "Differences: method minus the metric's best rival, with the 95 % paired cluster bootstrap "
@@ -127,6 +139,7 @@ def _footer(table: pd.DataFrame, metrics: list[str], compared: bool) -> list[str
             f"descriptive below {FEWEST_SCENES} scenes."
         )
     lines += [_HOW[metric] for metric in metrics if metric in _HOW]
+    lines += [how for start, how in _HOW_MAPS.items() if any(name.startswith(start) for name in metrics)]
     if set(table.loc[table["published"].notna(), "source"]) == {CLOSED_FORM}:
         lines.append("Published stands for what theory says.")
     elif table["published"].notna().any():
