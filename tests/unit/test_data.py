@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from PIL.ExifTags import Base
 from skimage import data
 
+from nopairs.data import checks
 from nopairs.data.camera import Camera, demosaic_noise, linear_to_srgb, photograph, srgb_to_linear
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.photos import SourcePhoto, read_sources, write_sources
@@ -268,3 +270,31 @@ def test_two_photos_of_one_name_are_refused(role: str, tmp_path: Path) -> None:
     val = {"clean": str(tmp_path / "val/clean"), "degraded": str(tmp_path / "val/noisy")}
     with pytest.raises(NopairsError, match=rf"{role}.*1\.(jpg|png) .* are both called '1'; rename one"):
         folders(tmp_path, test_every=2, val=val)
+
+
+def turn(path: Path, orientation: int) -> None:
+    """Let the EXIF of an image say how it is to be turned."""
+    exif = Image.Exif()
+    exif[Base.Orientation] = orientation
+    with Image.open(path) as image:
+        image.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("role", ["pairs", "val", "test"])
+def test_a_pair_is_compared_as_exif_turns_its_images(role: str, scale: int, tmp_path: Path) -> None:
+    dataset: dict = {"source": "folder", "tile": 16, "scale": scale}
+    for folders, place in ((dataset, tmp_path), (dataset.setdefault(role, {}), tmp_path / role)):
+        folders |= {side: str(place / side) for side in checks.SIDES}
+        save(place / "clean/a.png", 1, (scale * 40, scale * 48))
+        save(place / "degraded/a.png", 2, (40, 48))
+    checks.check_folders(dataset)
+    turn(tmp_path / role / "degraded/a.png", 6)
+    sizes = f"40x48 pixels.* another size, {scale * 48}x{scale * 40} "
+    with pytest.raises(NopairsError, match=rf"{role}/degraded/a.png: {sizes}"):
+        checks.check_folders(dataset)
+    turn(tmp_path / role / "clean/a.png", 8)
+    checks.check_folders(dataset)
+    turn(tmp_path / role / "degraded/a.png", 3)
+    with pytest.raises(NopairsError, match="another size"):
+        checks.check_folders(dataset)

@@ -16,6 +16,7 @@ import tifffile
 from PIL import Image, ImageCms, ImageOps, JpegImagePlugin
 from PIL.ExifTags import IFD, Base
 
+from nopairs.data.formats import read_header
 from nopairs.data.images import (
     Photo,
     evenly,
@@ -285,10 +286,29 @@ def test_orientation(tmp_path: Path, suffix: str, dtype: type, orientation: int)
     copy(tmp_path / f"out{suffix}", tmp_path / f"again{suffix}")
     np.testing.assert_array_equal(read(tmp_path / f"again{suffix}"), expected)
     assert read_rgb(tmp_path / f"in{suffix}").shape == expected.shape
+    assert read_header(tmp_path / f"in{suffix}")[:2] == expected.shape[:2]
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_the_header_of_a_png_is_read_without_its_pixels_unless_exif_stands_behind_them(
+    tmp_path: Path, late: bool
+) -> None:
+    path = tmp_path / "in.png"
+    write(path, random_samples(3, np.uint16, height=400, width=300))
+    content = path.read_bytes()
+    exif = camera_exif(6).tobytes()[6:]
+    if late:
+        path.write_bytes(content[:-12] + png_with_chunk(bytes(33), b"eXIf", exif)[33:] + content[-12:])
+    else:
+        path.write_bytes(png_with_chunk(content, b"eXIf", exif)[: len(content) // 2])
+    assert read_header(path)[:2] == (300, 400)
+    path.write_bytes(content[: len(content) // 2])
+    assert read_header(path)[:2] == (400, 300)
 
 
 def test_orientation_of_jpeg(tmp_path: Path) -> None:
     put_exif(tmp_path / "in.jpg", smooth_samples(), camera_exif(6))
+    assert read_header(tmp_path / "in.jpg")[:2] == (64, 48)
     copy(tmp_path / "in.jpg", tmp_path / "out.jpg")
     back = np.asarray(Image.open(tmp_path / "out.jpg")).astype(int)
     assert np.abs(back - np.rot90(smooth_samples(), -1)).max() <= 20

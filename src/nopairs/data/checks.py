@@ -50,15 +50,14 @@ def _refuse_small(headers: Headers, tile: int) -> None:
 def _refuse_unequal(
     clean: Headers, degraded: Headers, clean_root: Path, degraded_root: Path, scale: int
 ) -> None:
-    """Compare the sides in any order: only the decoder turns a photo upright."""
-    sizes = {_name(path, clean_root): sorted(header[:2]) for path, header in clean.items()}
+    sizes = {_name(path, clean_root): header[:2] for path, header in clean.items()}
     for path, header in degraded.items():
         size = sizes.get(_name(path, degraded_root))
-        if size and size != sorted(scale * side for side in header[:2]):
+        if size and size != (scale * header.height, scale * header.width):
             factor = f" times {scale}" if scale > 1 else ""
             raise NopairsError(
-                f"{path}: {header.width}x{header.height} pixels{factor}, but its clean version has another size; "
-                "the images of a pair must show the same pixels"
+                f"{path}: {header.width}x{header.height} pixels{factor}, but its clean version has another size, "
+                f"{size[1]}x{size[0]} (both upright, as EXIF says); the images of a pair must show the same pixels"
             )
 
 

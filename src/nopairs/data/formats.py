@@ -49,6 +49,8 @@ _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TIFF_DEPTHS = (("uint16", 16), ("float32", 32))  # beyond those that Pillow reads
 _PNG_BIT_DEPTH_BYTE = 24
 _PNG_HEADER_BYTES = 33  # signature and IHDR chunk
+_PNG_EXIF_KEYS = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+_PNG_END_BYTES = 2**17  # searched for EXIF behind the pixels, of which 64 kB is much
 
 _BAND_ROWS = 256  # copied at a time between Pillow's images and arrays
 _TIFF_HEADER_BYTES = 8
@@ -114,7 +116,7 @@ class Decoded:
 
 
 class Header(NamedTuple):
-    """What an image file says of itself before its pixels are decoded: sides as stored, whether it is grey."""
+    """What an image file says of itself before its pixels are decoded: sides once it is upright, whether it is grey."""
 
     height: int
     width: int
@@ -132,11 +134,14 @@ def read_header(path: Path) -> Header:
             with tifffile.TiffFile(path) as tiff:
                 page = tiff.pages.first
                 _check_size(path, page.imagewidth, page.imagelength)
+                orientation = page.tags.valueof(Base.Orientation, 1)
+                sides = _upright_sides(page.imagelength, page.imagewidth, orientation)
                 palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
-                return Header(page.imagelength, page.imagewidth, page.samplesperpixel < 3 and not palette)
+                return Header(*sides, grey=page.samplesperpixel < 3 and not palette)
         with Image.open(path) as image:
             _checked_kind(path, image)
-            return Header(image.height, image.width, image.mode in ("1", "L", "LA", "I;16"))
+            sides = _upright_sides(image.height, image.width, _orientation(path, image))
+            return Header(*sides, grey=image.mode in ("1", "L", "LA", "I;16"))
 
 
 def decode(path: Path) -> Decoded:
@@ -188,6 +193,30 @@ def upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     if transpose:
         samples = samples.transpose(1, 0, 2)
     return samples[::rows, ::columns]
+
+
+def _upright_sides(height: int, width: int, orientation: int) -> tuple[int, int]:
+    transpose, _, _ = _UPRIGHT.get(orientation, _UPRIGHT[1])
+    return (width, height) if transpose else (height, width)
+
+
+def _orientation(path: Path, image: Image.Image) -> int:
+    """Return the EXIF orientation of an image that Pillow opened.
+
+    A PNG's EXIF may stand behind the pixels, which Pillow decodes wherever it finds none before: here only if the file's end has some.
+    """
+    early = image.format == "PNG" and not _ends_with_exif(path)
+    exif = Image.Image.getexif(image) if early else image.getexif()
+    return exif.get(Base.Orientation, 1)
+
+
+def _ends_with_exif(path: Path) -> bool:
+    """Whether a PNG's last bytes have a chunk from which Pillow takes EXIF."""
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - _PNG_END_BYTES))
+        end = file.read()
+    return any(key in end for key in _PNG_EXIF_KEYS)
 
 
 @contextmanager
