@@ -306,6 +306,21 @@ def test_the_header_of_a_png_is_read_without_its_pixels_unless_exif_stands_behin
     assert read_header(path)[:2] == (400, 300)
 
 
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "in.png"
+    write(path, random_samples(3))
+
+    def refuse(self: Path, *_: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    for reader in (read_header, read_rgb):
+        with pytest.raises(NopairsError, match=r"in\.png: may not be read; change its permissions"):
+            reader(path)
+
+
 def test_orientation_of_jpeg(tmp_path: Path) -> None:
     put_exif(tmp_path / "in.jpg", smooth_samples(), camera_exif(6))
     assert read_header(tmp_path / "in.jpg")[:2] == (64, 48)

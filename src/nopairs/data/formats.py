@@ -232,6 +232,10 @@ def _readable(path: Path) -> Iterator[None]:
         if isinstance(error, Image.DecompressionBombError):
             message = f"{path}: more than {MAX_PIXELS // 10**6} megapixels; cut it into parts"
         raise NopairsError(message) from error
+    except PermissionError as error:
+        raise NopairsError(
+            f"{path}: may not be read; change its permissions, or those of its folder"
+        ) from error
     except Exception as error:
         detail = " ".join(str(error).split())
         raise NopairsError(f"{path}: damaged or truncated image ({detail}); copy it again") from error
