@@ -540,13 +540,56 @@ def test_list_images(tmp_path: Path) -> None:
     ):
         with pytest.raises(NopairsError, match=message):
             list_images(tmp_path / path)
-    assert left_out(tmp_path) == {".txt": 1}
+    assert left_out(tmp_path) == {".txt": 1} and left_out(tmp_path / "b.png") == {}
     (tmp_path / "phone").mkdir()
     for name in ("IMG_1.HEIC", "IMG_2.HEIC", "list", ".hidden.mov"):
         (tmp_path / "phone" / name).touch()
     assert left_out(tmp_path / "phone") == {"without suffix": 1, ".heic": 2}
     with pytest.raises(NopairsError, match=r"holds no image, .*but 2 \.heic; known suffixes are"):
         list_images(tmp_path / "phone")
+
+
+def test_links_to_photos_and_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    for name in ("photos/b.png", "elsewhere/z/c.png", "elsewhere/a.jpg", "elsewhere/d.heic"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    photos = tmp_path / "photos"
+    for name, target in (("more", "elsewhere"), ("twice", "elsewhere/z"), ("a.png", "elsewhere/a.jpg")):
+        (photos / name).symlink_to(tmp_path / target)
+    for name, target in (
+        ("photos/round", "photos"),
+        ("elsewhere/z/up", "elsewhere"),
+        ("photos/.no", "elsewhere"),
+    ):
+        (tmp_path / name).symlink_to(tmp_path / target)
+    (tmp_path / "elsewhere/z/back").symlink_to(photos)
+    found = [path.relative_to(photos).as_posix() for path in list_images(photos)]
+    once = ["a.png", "b.png", "more/a.jpg", "more/z/c.png", "twice/c.png", "twice/up/a.jpg"]
+    assert found == sorted(once, key=lambda name: name.split("/"))
+    assert left_out(photos) == {".heic": 2}
+
+
+def test_a_photo_that_is_a_broken_link_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", random_samples(3))
+    (tmp_path / "notes.txt").symlink_to("gone.txt")
+    assert list_images(tmp_path) == [tmp_path / "a.png"] and left_out(tmp_path) == {".txt": 1}
+    (tmp_path / "b.png").symlink_to("gone.png")
+    with pytest.raises(NopairsError, match=r"b\.png: a link to gone\.png, where nothing is; mend"):
+        list_images(tmp_path)
+
+
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inner").mkdir()
+    list_folder = Path.iterdir
+
+    def refuse(self: Path) -> Any:
+        if self.name == "inner":
+            raise PermissionError(13, "Permission denied", str(self))
+        return list_folder(self)
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(NopairsError, match="inner: the folder may not be read; change its permissions"):
+        list_images(tmp_path)
 
 
 def test_some_of_many_are_evenly_spread() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,10 +135,10 @@ def check_suffix(path: Path, kind: str) -> None:
 def list_images(path: str | Path) -> list[Path]:
     """Return a folder's images, sorted, with those of its sub-folders, or the one image that `path` is.
 
-    Images are known by their suffix; files and folders whose name begins with a dot are left out.
+    Images are known by their suffix; files and folders whose name begins with a dot are left out. Links are followed.
 
     Raises:
-        NopairsError: `path` does not exist or there is no image.
+        NopairsError: `path` does not exist or there is no image; an image is a link that leads nowhere; a folder may not be read.
     """
     path = Path(path)
     known = ", ".join(SUFFIXES)
@@ -147,7 +148,8 @@ def list_images(path: str | Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise NopairsError(f"{path}: no such file or folder; check the path")
-    images = sorted(file for file in path.rglob("*") if _is_listed(file, path))
+    named = sorted(file for file in _files(path) if file.suffix.lower() in SUFFIXES)
+    images = [file for file in named if _is_there(file)]
     if not images:
         others = "".join(f", but {number} {suffix}" for suffix, number in left_out(path).items())
         raise NopairsError(f"{path}: the folder holds no image{others}; known suffixes are {known}")
@@ -157,17 +159,37 @@ def list_images(path: str | Path) -> list[Path]:
 def left_out(path: str | Path) -> dict[str, int]:
     """Return how many files of a folder `list_images` leaves out for their suffix, by suffix; hidden ones do not count."""
     path = Path(path)
-    files = (file for file in path.rglob("*") if file.is_file() and not _is_hidden(file, path))
-    suffixes = Counter(file.suffix.lower() for file in files)
+    suffixes = Counter(file.suffix.lower() for file in (_files(path) if path.is_dir() else ()))
     return {suffix or "without suffix": n for suffix, n in sorted(suffixes.items()) if suffix not in SUFFIXES}
 
 
-def _is_hidden(file: Path, folder: Path) -> bool:
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """All that is no folder in a folder and those below, linked ones too, unless a dot begins its name.
+
+    A link to one of `above`, in which the folder lies, is not followed, else there would be no end.
+    """
+    real = folder.resolve()
+    if real in above:
+        return
+    try:
+        inside = [(path, path.is_dir()) for path in folder.iterdir() if not path.name.startswith(".")]
+    except PermissionError as error:
+        raise NopairsError(f"{folder}: the folder may not be read; change its permissions") from error
+    for path, is_folder in inside:
+        if is_folder:
+            yield from _files(path, (*above, real))
+        else:
+            yield path
 
 
-def _is_listed(file: Path, folder: Path) -> bool:
-    return not _is_hidden(file, folder) and file.suffix.lower() in SUFFIXES and file.is_file()
+def _is_there(file: Path) -> bool:
+    if file.is_file():
+        return True
+    if file.is_symlink() and not file.exists():
+        raise NopairsError(
+            f"{file}: a link to {file.readlink()}, where nothing is; mend the link or remove it"
+        )
+    return False
 
 
 def _split_alpha(samples: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
