@@ -272,6 +272,17 @@ def test_two_photos_of_one_name_are_refused(role: str, tmp_path: Path) -> None:
         folders(tmp_path, test_every=2, val=val)
 
 
+@pytest.mark.parametrize(("first", "second"), [("d0.png", "d0.JPG"), ("a/b.png", "a__b.png")])
+def test_two_photos_of_one_name_are_refused_also_if_one_would_be_held_out(
+    first: str, second: str, tmp_path: Path
+) -> None:
+    for k, name in enumerate((first, second, "z.png")):
+        save(tmp_path / "clean" / f"{k}.png", k)
+        save(tmp_path / "noisy" / name, 10 + k)
+    with pytest.raises(NopairsError, match=r"are both called '(d0|a__b)'; rename one"):
+        folders(tmp_path, test_every=3)
+
+
 def turn(path: Path, orientation: int) -> None:
     """Let the EXIF of an image say how it is to be turned."""
     exif = Image.Exif()

@@ -184,21 +184,37 @@ def _folder_photos(settings: dict[str, Any]) -> list[SourcePhoto]:
 
     Without `test`, one degraded photo in `test_every` (by name; never all) is held out and only ever restored and measured.
     """
-    clean, degraded = list_images(settings["clean"]), list_images(settings["degraded"])
-    photos = [_photo(path, "clean", "clean", Path(settings["clean"])) for path in clean]
+    photos = photos_of(settings)
+    degraded = [photo for photo in photos if photo.role == "degraded"]
     held_out = set() if "test" in settings else set(degraded[:: settings["test_every"]])
     if held_out == set(degraded):
         raise NopairsError(
             f"{settings['degraded']}: one photo only; give at least two, since one is held out for testing"
         )
-    root = Path(settings["degraded"])
-    photos += [
-        _photo(path, "test" if path in held_out else "degraded", "degraded", root) for path in degraded
-    ]
+    photos = [replace(photo, role="test") if photo in held_out else photo for photo in photos]
     for role in PAIRED_ROLES:
         if role in settings:
-            photos += _paired(role, Path(settings[role]["clean"]), Path(settings[role]["degraded"]))
-    _by_name("folder", photos)
+            photos += photos_of(settings[role], role)
+    return photos
+
+
+def photos_of(folders: Mapping[str, Any], role: str = "") -> list[SourcePhoto]:
+    """List a user's folders `clean` and `degraded`: those of a role that holds pairs, or the unpaired ones, whose sides are their roles.
+
+    Raises:
+        NopairsError: a folder is empty or missing; two photos of a folder have one name; a photo of a pair is missing.
+    """
+    photos = [
+        _photo(path, role or side, side, Path(folders[side]))
+        for side in TRAINING_SCENES
+        for path in list_images(folders[side])
+    ]
+    named = _by_name(role or "folder", photos)
+    if role and (alone := sorted(named[role, "clean"].keys() ^ named[role, "degraded"].keys())):
+        raise NopairsError(
+            f"{role}: {alone[0]} stands in only one of {folders['clean']} and {folders['degraded']}; "
+            "pairs need equal file names"
+        )
     return photos
 
 
@@ -206,21 +222,6 @@ def _photo(path: Path, role: str, side: str, root: Path) -> SourcePhoto:
     name = path.name if root.is_file() else str(path.relative_to(root))
     name = name.rsplit(".", 1)[0].replace("/", "__")
     return SourcePhoto(str(path), role, side, name, name, 1.0, "")
-
-
-def _paired(role: str, clean: Path, degraded: Path) -> list[SourcePhoto]:
-    photos = [
-        _photo(path, role, side, root)
-        for side, root in (("clean", clean), ("degraded", degraded))
-        for path in list_images(root)
-    ]
-    named = _by_name(role, photos)
-    alone = sorted(named[role, "clean"].keys() ^ named[role, "degraded"].keys())
-    if alone:
-        raise NopairsError(
-            f"{role}: {alone[0]} stands in only one of {clean} and {degraded}; pairs need equal file names"
-        )
-    return photos
 
 
 def _first_photos(photos: list[SourcePhoto], most: int, seed: int) -> list[SourcePhoto]:
