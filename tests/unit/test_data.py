@@ -12,6 +12,7 @@ from PIL import Image
 from PIL.ExifTags import Base
 from skimage import data
 
+from nopairs.config.datasets import resolve_dataset
 from nopairs.data import checks
 from nopairs.data.camera import Camera, demosaic_noise, linear_to_srgb, photograph, srgb_to_linear
 from nopairs.data.images import read_rgb, write_png
@@ -309,3 +310,23 @@ def test_a_pair_is_compared_as_exif_turns_its_images(role: str, scale: int, tmp_
     turn(tmp_path / role / "degraded/a.png", 3)
     with pytest.raises(NopairsError, match="another size"):
         checks.check_folders(dataset)
+
+
+def test_a_copy_of_a_dataset_is_looked_at_as_own_folders_are(tmp_path: Path) -> None:
+    resolved = resolve_dataset("haze", {"source": "dense_haze", "folder": str(tmp_path / "copy"), "tile": 16})
+    with pytest.raises(NopairsError, match="copy: no such file or folder"):
+        checks.check_folders(resolved)
+    for k, place in enumerate(("train/clean", "train/degraded", "test/clean", "test/degraded")):
+        save(tmp_path / "copy" / place / "a.png", k)
+    checks.check_folders(resolved)
+    with pytest.raises(NopairsError, match="48x40 pixels, smaller than a training tile of 64"):
+        checks.check_folders(resolved | {"tile": 64})
+    turn(tmp_path / "copy/train/degraded/a.png", 6)
+    with pytest.raises(NopairsError, match=r"train/degraded/a\.png: 40x48 pixels, but its clean version has"):
+        checks.check_folders(resolved)
+    (tmp_path / "copy/train/degraded/a.png").write_bytes(b"")
+    with pytest.raises(NopairsError, match=r"train/degraded/a\.png: the file is empty"):
+        checks.check_folders(resolved)
+    (tmp_path / "copy/train/degraded/a.png").unlink()
+    with pytest.raises(NopairsError, match="'a' has only one of clean and degraded"):
+        checks.check_folders(resolved)

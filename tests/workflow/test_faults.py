@@ -27,6 +27,7 @@ import tifffile
 import torch
 import yaml
 from PIL import Image
+from PIL.ExifTags import Base
 from skimage import data
 from test_workflow import ROOT, TINY, snakemake
 
@@ -179,6 +180,20 @@ def unequal_pair(project: Project) -> None:
     project.change("datasets", "mine", "test", {"clean": "test/clean", "degraded": "test/noisy"})
 
 
+def turned_pair(project: Project) -> None:
+    """Equal as stored; one is shown upright."""
+    exif = Image.Exif()
+    exif[Base.Orientation] = 6
+    for side, more in (("clean", {}), ("noisy", {"exif": exif})):
+        (project.folder / "val" / side).mkdir(parents=True)
+        Image.fromarray(data.chelsea()[:40, :60]).save(project.folder / "val" / side / "cat.png", **more)
+    project.change("datasets", "mine", "val", {"clean": "val/clean", "degraded": "val/noisy"})
+
+
+def one_name_twice(project: Project) -> None:
+    Image.fromarray(data.chelsea()[:280, :300]).save(project.folder / "noisy/coffee.JPG")
+
+
 def missing_weights(project: Project) -> None:
     project.change("restorers", "published", {"kind": "pretrained", "options": {"weights": "absent.pth"}})
     project.change("tables", "denoising", "methods", ["published"])
@@ -226,6 +241,8 @@ BEFORE_ANY_JOB: list[tuple[Callable[[Project], None], str]] = [
     (crop_above_tile, "restorers: dncnn: crop 80 is larger than the tiles of dataset mine (64)"),
     (one_grey_side, "noisy: every photo is grey, but clean has colour"),
     (unequal_pair, "test/noisy/cat.png: 60x39 pixels, but its clean version has another size"),
+    (turned_pair, "val/noisy/cat.png: 40x60 pixels, but its clean version has another size, 60x40"),
+    (one_name_twice, "noisy/coffee.JPG are both called 'coffee'; rename one"),
     (missing_weights, "absent.pth: no such weight file"),
     (demanded_gpu, "device cuda: torch sees no GPU here"),
 ]
@@ -250,6 +267,19 @@ def test_what_can_be_known_stops_before_any_job(
     assert done.stderr.strip().splitlines()[-1] == the_one_error(done)
     assert sentence in the_one_error(done)
     assert not (project.folder / "results").exists()
+
+
+@pytest.mark.parametrize("target", ["all", DATASET])
+def test_a_copy_of_a_dataset_that_is_missing_stops_a_dry_run(project: Project, target: str) -> None:
+    """Also one that no table is over, when its images are asked for."""
+    project.config["datasets"]["mine" if target == DATASET else "haze"] = {
+        "source": "dense_haze",
+        "folder": "copy",
+    }
+    project.config["dataset"] = "photos" if target == DATASET else "haze"
+    done = project.run("--dry-run", "--", target)
+    assert done.returncode == 1
+    assert the_one_error(done) == "nopairs: error: copy: no such file or folder; check the path"
 
 
 @pytest.mark.parametrize(

@@ -8,4 +8,4 @@ def photos_entry(wildcards):
 
 # A user's folders are looked at again in every run: their listing is a parameter, so a new photo makes a new dataset.
 def listing(wildcards):
-    return settings.folder_listing(DATASETS[wildcards.dataset])
+    return insist(settings.folder_listing, DATASETS[wildcards.dataset])

@@ -17,7 +17,8 @@ def restored_elsewhere(wildcards):
         return []
     options = entry["options"]
     folders = [options[key] for key in ("test", "statistics") if options.get(key)]
-    return settings.listing(folder for folder in folders if Path(folder).is_dir())
+    there = [folder for folder in folders if Path(folder).is_dir()]
+    return insist(settings.listing, there)
 
 
 def restorer_code(script):

@@ -92,7 +92,7 @@ REPORTED = sorted({CONFIG["tables"][table]["datasets"][0] for table in TABLES_IN
 if workflow.exec_mode == ExecMode.DEFAULT:
     for folder in filter(os.path.isdir, (".", ".snakemake", "results")):
         insist(check_writable, folder)
-    for dataset in PREPARING:
+    for dataset in sorted(PREPARING):
         insist(check_folders, DATASETS[dataset])
     for dataset in settings.unused_folders(CONFIG):
         print(

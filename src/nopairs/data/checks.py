@@ -2,72 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from nopairs.data.formats import Header, read_header
-from nopairs.data.images import list_images
-from nopairs.data.sources import PAIRED_ROLES
+from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
+from nopairs.data.sources import copied_photos, photos_of
 from nopairs.errors import NopairsError
 
 SIDES = ("clean", "degraded")
-TILED_ROLES = ("unpaired", "pairs")  # val and test stay whole
-Headers = dict[Path, Header]
+TILED_ROLES = (*SIDES, "pairs")  # val and test stay whole
+Headers = dict[SourcePhoto, Header]
 
 
 def check_folders(dataset: dict[str, Any]) -> None:
-    """Look at every folder that a dataset's resolved entry names; a dataset of another source has none.
+    """Look at every folder that a dataset's resolved entry names; a dataset that is fetched has none.
 
     Raises:
         NopairsError: a folder is missing or empty; a file is no image by its header, an animation or too large; a training
-            photo is smaller than a tile; one side is grey where the other has colour; the images of a pair differ in size.
+            photo is smaller than a tile; one side is grey where the other has colour; two photos of a folder have one name;
+            the images of a pair differ in name or size.
     """
-    if not set(SIDES) <= dataset.keys():
-        return
-    for role in ("unpaired", *PAIRED_ROLES):
-        folders = dataset if role == "unpaired" else dataset.get(role)
-        if folders is None:
-            continue
-        clean, degraded = ({path: read_header(path) for path in list_images(folders[side])} for side in SIDES)
-        if role in TILED_ROLES:
-            _refuse_small(clean, dataset["tile"])
-            _refuse_small(degraded, dataset["tile"] // dataset["scale"])
-        if role in PAIRED_ROLES:
-            clean_root, degraded_root = (Path(folders[side]) for side in SIDES)
-            _refuse_unequal(clean, degraded, clean_root, degraded_root, dataset["scale"])
-        _refuse_one_grey_side(folders, clean, degraded)
+    if "folder" in dataset:
+        _checked_headers(copied_photos(dataset), dataset)
+    for role in ("", *PAIRED_ROLES):
+        folders = dataset.get(role) if role else dataset
+        if folders and set(SIDES) <= folders.keys():
+            _refuse_one_grey_side(folders, _checked_headers(photos_of(folders, role), dataset))
 
 
-def _refuse_small(headers: Headers, tile: int) -> None:
-    for path, header in headers.items():
-        if min(header.height, header.width) < tile:
-            raise NopairsError(
-                f"{path}: {header.width}x{header.height} pixels, smaller than a training tile of {tile}; "
-                "lower `tile` or remove the photo"
+def _checked_headers(photos: Iterable[SourcePhoto], dataset: dict[str, Any]) -> Headers:
+    headers = {photo: _header(photo.path, Path(photo.path).stat().st_mtime_ns) for photo in photos}
+    for photo, header in headers.items():
+        if photo.role in TILED_ROLES:
+            _refuse_small(
+                photo, header, dataset["tile"] // (dataset["scale"] if photo.side == "degraded" else 1)
             )
+    _refuse_unequal(headers, dataset["scale"])
+    return headers
 
 
-def _refuse_unequal(
-    clean: Headers, degraded: Headers, clean_root: Path, degraded_root: Path, scale: int
-) -> None:
-    sizes = {_name(path, clean_root): header[:2] for path, header in clean.items()}
-    for path, header in degraded.items():
-        size = sizes.get(_name(path, degraded_root))
-        if size and size != (scale * header.height, scale * header.width):
+@lru_cache(2**17)
+def _header(path: str, _time: int) -> Header:
+    """Read a header once: several datasets, and roles of one, may name the same photos."""
+    return read_header(Path(path))
+
+
+def _refuse_small(photo: SourcePhoto, header: Header, tile: int) -> None:
+    if min(header.height, header.width) < tile:
+        raise NopairsError(
+            f"{photo.path}: {header.width}x{header.height} pixels, smaller than a training tile of {tile}; "
+            "lower `tile` or remove the photo"
+        )
+
+
+def _refuse_unequal(headers: Headers, scale: int) -> None:
+    clean = {(photo.role, photo.photo): header for photo, header in headers.items() if photo.side == "clean"}
+    for photo, header in headers.items():
+        other = clean.get((photo.role, photo.photo)) if photo.side == "degraded" else None
+        if other and other[:2] != (scale * header.height, scale * header.width):
             factor = f" times {scale}" if scale > 1 else ""
             raise NopairsError(
-                f"{path}: {header.width}x{header.height} pixels{factor}, but its clean version has another size, "
-                f"{size[1]}x{size[0]} (both upright, as EXIF says); the images of a pair must show the same pixels"
+                f"{photo.path}: {header.width}x{header.height} pixels{factor}, but its clean version has another size, "
+                f"{other.width}x{other.height} (both upright, as EXIF says); the images of a pair must show the same pixels"
             )
 
 
-def _name(path: Path, root: Path) -> Path:
-    return (Path(path.name) if path == root else path.relative_to(root)).with_suffix("")
-
-
-def _refuse_one_grey_side(folders: dict[str, Any], clean: Headers, degraded: Headers) -> None:
+def _refuse_one_grey_side(folders: dict[str, Any], headers: Headers) -> None:
     """Grey and colour may be mixed within folders, but a model must not learn that to degrade is to lose colour."""
-    clean_grey, degraded_grey = (all(header.grey for header in side.values()) for side in (clean, degraded))
+    clean_grey, degraded_grey = (
+        all(header.grey for photo, header in headers.items() if photo.side == side) for side in SIDES
+    )
     if clean_grey == degraded_grey:
         return
     first, second = SIDES if clean_grey else reversed(SIDES)

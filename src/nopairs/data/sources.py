@@ -42,10 +42,8 @@ def collect(settings: dict[str, Any], store: Store) -> list[SourcePhoto]:
         photos = _folder_photos(settings)
     else:
         entry = entries.load(settings["source"])
-        entry = entry.in_role(settings["role"]) if "role" in settings else entry
         images = _own_images(settings) if entry.own else _fetched_images(entry, settings["only"], store)
-        pairs_from = settings.get("pairs_from", TRAINING_SCENES)
-        photos = catalogued_photos(entry, images, settings["split"], settings["selection"], pairs_from)
+        photos = _with_roles(entry, images, settings)
     if most := settings.get("train_photos"):
         photos = _first_photos(photos, most, settings["seed"])
     for name in settings.get("more_clean", ()):
@@ -53,6 +51,21 @@ def collect(settings: dict[str, Any], store: Store) -> list[SourcePhoto]:
     photos = _with_hashes(photos)
     _refuse_shared(photos, PAPER_ROLES if settings.get("selection") == "paper" else SHARED_ROLES)
     return photos
+
+
+def copied_photos(settings: dict[str, Any]) -> list[SourcePhoto]:
+    """List a user's copy of a dataset that cannot be fetched, as `collect` does; hashes are left empty.
+
+    Raises:
+        NopairsError: the folder is empty or missing, or arranged in another way than the catalogue says.
+    """
+    return _with_roles(entries.load(settings["source"]), _own_images(settings), settings)
+
+
+def _with_roles(entry: Entry, images: Mapping[str, Path], settings: dict[str, Any]) -> list[SourcePhoto]:
+    entry = entry.in_role(settings["role"]) if "role" in settings else entry
+    pairs_from = settings.get("pairs_from", TRAINING_SCENES)
+    return catalogued_photos(entry, images, settings["split"], settings["selection"], pairs_from)
 
 
 def catalogued_photos(
