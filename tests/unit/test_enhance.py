@@ -172,3 +172,13 @@ def test_names_of_autoencoders(folders: Path, monkeypatch: pytest.MonkeyPatch) -
         ("autoencoder", "kl", {"folder": "owner/name"}),
         ("autoencoder", "tiny", {"folder": "owner/name"}),
     ]
+
+
+@pytest.mark.parametrize("named", ["data/taef2", "data/taef2/", "elsewhere/data/taef3", "../taef3", "taef3"])
+def test_a_folder_that_is_not_there_is_no_name_on_the_hub(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nopairs.transport.loading.make", lambda *asked: pytest.fail(f"asked for {asked}"))
+    with pytest.raises(NopairsError, match=r"no autoencoder there; .*`nopairs data fetch taef2`"):
+        find_autoencoder(named)

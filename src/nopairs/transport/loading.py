@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
+from nopairs.data import entries
 from nopairs.errors import NopairsError
 from nopairs.files import read_json
 from nopairs.models import DESCRIPTION, load_model, make
 from nopairs.transport.dot import Dot, Enhancer
+
+_HUB_NAME = re.compile(r"(tiny:)?\w[\w.-]*/[\w.-]+")
 
 
 def load_autoencoder(named: str) -> torch.nn.Module:
@@ -33,7 +37,8 @@ def load_autoencoder(named: str) -> torch.nn.Module:
 def find_autoencoder(named: str) -> torch.nn.Module:
     """Load the autoencoder that a user names: a trained model's folder, a folder of TAEF2's files, or one of diffusers.
 
-    What is no folder is a name on the hub, of an AutoencoderKL, or behind `tiny:` of an AutoencoderTiny.
+    What is no folder is a name on the hub, of an AutoencoderKL, or behind `tiny:` of an AutoencoderTiny, if it has the form of one
+    and does not end as an entry of the catalogue, which was to be fetched.
 
     Raises:
         NopairsError: there is none of these.
@@ -50,7 +55,7 @@ def find_autoencoder(named: str) -> torch.nn.Module:
         if kind not in kinds:
             raise NopairsError(f"{named}: is a {kind}; known are {', '.join(kinds)}")
         return make("autoencoder", kinds[kind], {"folder": named})
-    if folder.exists() or "/" not in named.strip("/"):
+    if folder.exists() or folder.name in entries.names() or not _HUB_NAME.fullmatch(named):
         raise NopairsError(
             f"{named}: no autoencoder there; name a folder that the workflow trained, data/taef2 (`nopairs data fetch taef2`), "
             "a folder in diffusers' format, or a hub name such as stabilityai/sd-vae-ft-mse"
