@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -23,14 +24,18 @@ TINY = Path(__file__).parent / "tiny.yaml"
 
 
 def snakemake(
-    folder: Path, *arguments: str, configs: tuple[Path, ...] = (TINY,)
+    folder: Path,
+    *arguments: str,
+    configs: tuple[Path, ...] = (TINY,),
+    root: Path = ROOT,
+    python: str | Path = sys.executable,
 ) -> subprocess.CompletedProcess[str]:
     command = [
-        sys.executable,
+        str(python),
         "-m",
         "snakemake",
         "--snakefile",
-        str(ROOT / "Snakefile"),
+        str(root / "Snakefile"),
         "--directory",
         str(folder),
     ]
@@ -328,6 +333,21 @@ def test_a_table_against_the_steps_is_drawn_with_the_flow_that_they_share(tmp_pa
     drawn = "results/figures/tables/resflow_steps_steps.png"
     counts = planned(tmp_path, drawn, configs=(ROOT / "workflow/configs/resflow_small.yaml",))
     assert counts["trace_flow"] == counts["plot_steps"] == 1
+
+
+def test_a_checkout_and_an_interpreter_may_lie_in_folders_with_a_space_in_their_names(tmp_path: Path) -> None:
+    root, environment = tmp_path / "my repo", tmp_path / "my env"
+    root.symlink_to(ROOT)
+    environment.symlink_to(sys.prefix)
+    spaced = {"root": root, "python": environment / Path(sys.executable).relative_to(sys.prefix)}
+    made = ("results/sources/photos/sources.csv", "results/rulegraph.dot")
+    done = snakemake(tmp_path, "--", *made, **spaced)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all((tmp_path / file).stat().st_size for file in made)
+    planned = snakemake(tmp_path, "--dry-run", "--printshellcmds", **spaced).stdout
+    scripts = re.findall(r"\S* (\S*/my repo/src\S*)/(\w+)\.py ", planned)
+    assert {"train_degradation", "fit_restorer", "restore", "report"} <= {script for _, script in scripts}
+    assert {folder for folder, _ in scripts} == {shlex.quote(f"{root}/src")}
 
 
 def test_fetching_never_leaves_the_login_node() -> None:

@@ -123,11 +123,14 @@ onerror:
             say(sentence)
 
 
-# The interpreter that runs Snakemake, unless environments are deployed (--sdm conda).
+# The interpreter that runs Snakemake, unless environments are deployed (--sdm conda). Quoted for the shell, as the scripts' folder is.
 INTERPRETER = (
-    "python" if workflow.deployment_settings.deployment_method else sys.executable
+    "python"
+    if workflow.deployment_settings.deployment_method
+    else shlex.quote(sys.executable)
 )
-PYTHON = f"{INTERPRETER} {ROOT}/src"
+SCRIPTS = shlex.quote(f"{ROOT}/src")
+PYTHON = f"{INTERPRETER} {SCRIPTS}"
 
 
 def any_of(names):
@@ -241,7 +244,7 @@ def device_if(wanted):
 PROCESSES = CONFIG["processes"]
 TORCHRUN = f"-m torch.distributed.run --standalone --nproc-per-node {PROCESSES}"
 # Slurm ends a job by SIGTERM to all its processes. A training then saves its state; its shell and `tee` have to outlive that.
-TRAINER = f"trap '' TERM; {INTERPRETER} {TORCHRUN if PROCESSES > 1 else ''} {ROOT}/src"
+TRAINER = f"trap '' TERM; {INTERPRETER} {TORCHRUN if PROCESSES > 1 else ''} {SCRIPTS}"
 
 
 # Groups: jobs that a cluster runs as one, so that no short step waits in the queue by itself. Each is a chain, and so asks

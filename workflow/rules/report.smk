@@ -184,10 +184,16 @@ rule rulegraph:
         "../../envs/nopairs.yaml"
     params:
         config=json.dumps(CONFIG),
-        snakemake=f"{sys.executable} -m snakemake --snakefile {workflow.main_snakefile}",
+        snakemake=[
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            workflow.main_snakefile,
+        ],
         configfiles=[f"--configfile={file}" for file in workflow.overwrite_configfiles],
     shell:
-        "{params.snakemake} {params.configfiles:q} --nolock --forceall --rulegraph dot -- all"
+        "{params.snakemake:q} {params.configfiles:q} --nolock --forceall --rulegraph dot -- all"
         " > {output}.tmp 2> {log} && mv {output}.tmp {output}"
 
 
