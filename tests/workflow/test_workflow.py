@@ -350,6 +350,20 @@ def test_a_checkout_and_an_interpreter_may_lie_in_folders_with_a_space_in_their_
     assert {folder for folder, _ in scripts} == {shlex.quote(f"{root}/src")}
 
 
+def test_the_graph_of_rules_is_of_what_the_command_line_configured(tmp_path: Path) -> None:
+    """`--config` too: the folders of the file are not there."""
+    for k in range(4):
+        folder = tmp_path / "ab"[k % 2]
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(data.chelsea()[:256, k : 256 + k]).save(folder / f"{k}.png")
+    config = "datasets={mine: {clean: a, degraded: b}}"
+    own = ROOT / "workflow/configs/own_photos.yaml"
+    done = snakemake(tmp_path, "--config", config, "--", "results/rulegraph.dot", configs=(own,))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "digraph" in (tmp_path / "results/rulegraph.dot").read_text()
+    assert not list((tmp_path / "results").glob("*.tmp*"))
+
+
 def test_fetching_never_leaves_the_login_node() -> None:
     rules = (ROOT / "workflow/rules/data.smk").read_text().split("\nrule ")[1:]
     fetching = [rule for rule in rules if rule.startswith(("download:", "fetch_weights:"))]

@@ -184,6 +184,7 @@ rule rulegraph:
         "../../envs/nopairs.yaml"
     params:
         config=json.dumps(CONFIG),
+        given=json.dumps(config),  # files and --config, merged, for the other Snakemake
         snakemake=[
             sys.executable,
             "-m",
@@ -191,9 +192,9 @@ rule rulegraph:
             "--snakefile",
             workflow.main_snakefile,
         ],
-        configfiles=[f"--configfile={file}" for file in workflow.overwrite_configfiles],
     shell:
-        "{params.snakemake:q} {params.configfiles:q} --nolock --forceall --rulegraph dot -- all"
+        "trap 'rm -f {output}.tmp*' EXIT; printf '%s' {params.given:q} > {output}.tmp.json"
+        " && {params.snakemake:q} --configfile {output}.tmp.json --nolock --forceall --rulegraph dot -- all"
         " > {output}.tmp 2> {log} && mv {output}.tmp {output}"
 
 
