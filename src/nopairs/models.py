@@ -14,6 +14,7 @@ from torch import nn
 from nopairs import __version__, registry
 from nopairs.errors import NopairsError, one_line
 from nopairs.files import atomic_file, read_json, write_json
+from nopairs.option_types import check_types
 from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
@@ -33,11 +34,12 @@ def make(family: str, kind: str, options: dict[str, Any]) -> Any:
 
 
 def make_options(options_class: Any, kind: str, options: dict[str, Any]) -> Any:
-    """Build an options dataclass, lists becoming tuples; raises NopairsError for an unknown option."""
+    """Build an options dataclass, lists becoming tuples; raises NopairsError for an unknown option, or a value of another type."""
     known = {field.name for field in dataclasses.fields(options_class)}
     for name in options:
         if name not in known:
             raise NopairsError(f"{kind}: unknown option {name!r}; {registry.suggest(name, known)}")
+    check_types(options_class, kind, options)
     return options_class(**{name: _tuples(value) for name, value in options.items()})
 
 

@@ -237,6 +237,105 @@ def test_mistakes_are_refused_in_one_line(change: dict[str, Any], message: str) 
     assert "\n" not in str(error.value)
 
 
+TRAINING = "config: restorers: dncnn: training: "
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"lr": "1e-3"}, "lr is '1e-3', text; write a number, such as 0.5 or 1.0e-3"),
+        ({"lr": float("nan")}, "lr is nan; write a number"),
+        ({"lr": float("inf")}, "lr is inf; write a number"),
+        ({"steps": "1e3"}, "steps is '1e3', text; write a whole number, such as 1000"),
+        ({"steps": None}, "steps is empty; write a whole number"),
+        ({"steps": True}, "steps is true; write a whole number"),
+        ({"ema": "0.9"}, "ema is '0.9', text; write a number"),
+        ({"batch": 4.5}, "batch is 4.5; write a whole number"),
+        ({"betas": 0.9}, "betas is 0.9; write [a number, a number]"),
+        ({"betas": [0.9]}, "betas is [0.9]; write [a number, a number]"),
+        ({"betas": [0.9, 1.5]}, "betas [0.9, 1.5] must be within [0, 1)"),
+        ({"betas": [0.9, "0.99"]}, "betas is [0.9, '0.99']; write [a number, a number]"),
+        ({"milestones": 100}, "milestones is 100; write [a whole number, ...]"),
+        ({"compile": "no"}, "compile is 'no', text; write true or false"),
+        ({"schedule": 3}, "schedule is 3; write text"),
+    ],
+)
+def test_values_of_another_type_are_refused_by_their_key(training: dict[str, Any], message: str) -> None:
+    with pytest.raises(NopairsError, match=re.escape(TRAINING + message)):
+        resolve({"restorers": {"dncnn": {"training": training}}})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"restorers": {"dncnn": {"options": {"depth": 2.5}}}}, "restorers: dncnn: dncnn: depth is 2.5"),
+        ({"restorers": {"dncnn": {"options": {"batch_norm": "false"}}}}, "batch_norm is 'false', text"),
+        (
+            {"restorers": {"stacked": {"options": {"guides": [["bm3d", "x"]]}}}},
+            "stacked: guides is [['bm3d', 'x']]; write [[text, a number], ...]",
+        ),
+        (
+            {"degradations": {"ludvae": {"options": {"width": -2}}}},
+            "ludvae: width is -2; it must be at least 1",
+        ),
+        ({"degradations": {"ludvae": {"options": {"noise_clean": "x"}}}}, "noise_clean is 'x', text"),
+        ({"degradations": {"ludvae": {"options": {"noise_blur": -1}}}}, "noise_blur is -1; it must not be"),
+        (
+            {"degradations": {"ludvae": {"sampling": {"strength": 0.8}}}},
+            "degradations: ludvae: sampling: strength is 0.8; write [a number, a number]",
+        ),
+        ({"degradations": {"ludvae": {"sampling": {"strength": [0.8]}}}}, "sampling: strength is [0.8]"),
+        ({"degradations": {"ludvae": {"sampling": {"candidates": [1, 2]}}}}, "candidates is [1, 2]"),
+        (
+            {"datasets": {"photos": {"camera": {"shot_noise": "a"}}}},
+            "config: datasets: photos: camera: shot_noise is 'a', text; write a number",
+        ),
+        ({"datasets": {"textures": {"operator": {"sigma": "1e-1"}}}}, "textures: blur_downsample: sigma is"),
+        (
+            {"priors": {"patchnr": {"reconstruction": {"lr": "1e-1"}}}},
+            "priors: patchnr: patchnr: lr is '1e-1'",
+        ),
+        (
+            {"transports": {"dot": {"options": {"images": "ten"}}}},
+            "transports: dot: dot: images is 'ten', text",
+        ),
+        ({"bias": {"options": {"dimensions": 3}}}, "config: bias: options: dimensions is 3"),
+    ],
+)
+def test_types_are_checked_wherever_there_are_options(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(NopairsError, match=re.escape(message)):
+        resolve(change)
+
+
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        ({}, "take an operator of kind estimated"),
+        ({"kind": "estimated"}, "takes the degradation whose pairs tell of it, and the size"),
+        ({"kind": "blr"}, "take an operator of kind estimated"),
+        ({"kind": "blur", "nonsense": 3}, "take an operator of kind estimated"),
+        (ESTIMATED | {"size": 4}, "the kernel's size 4 must be at least 1, and odd as that is"),
+        (ESTIMATED | {"size": -5}, "size -5 must be at least 1"),
+        (ESTIMATED | {"size": True}, "takes the degradation whose pairs tell of it, and the size"),
+        (ESTIMATED | {"degradation": ["ludvae"]}, "takes the degradation whose pairs tell of it"),
+        (ESTIMATED | {"degradation": "ludva"}, "did you mean 'ludvae'"),
+    ],
+)
+def test_operators_of_own_photos_are_checked_too(operator: dict[str, Any], message: str) -> None:
+    mine = {"clean": "a", "degraded": "b"}
+    assert resolve({"datasets": {"mine": mine | {"operator": ESTIMATED}}})
+    with pytest.raises(NopairsError, match=f"config: datasets: mine: .*{re.escape(message)}"):
+        resolve({"datasets": {"mine": mine | {"operator": operator}}})
+
+
+def test_an_estimated_kernel_covers_the_pixels_that_a_small_one_stands_for() -> None:
+    mine = {"clean": "a", "degraded": "b", "scale": 4}
+    assert resolve({"datasets": {"mine": mine | {"operator": ESTIMATED | {"size": 8}}}})
+    for size in (2, 5):
+        with pytest.raises(NopairsError, match=f"size {size} must be at least 4, and even as that is"):
+            resolve({"datasets": {"mine": mine | {"operator": ESTIMATED | {"size": size}}}})
+
+
 def test_base_merges_an_entry_under_another() -> None:
     resolved = resolve({"degradations": {"narrow": {"base": "ludvae", "options": {"width": 8}}}})
     narrow, ludvae = (resolved["degradations"][name] for name in ("narrow", "ludvae"))

@@ -124,5 +124,7 @@ def test_dncnn_starts_near_the_identity_and_has_the_margin_it_says() -> None:
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(NopairsError, match="did you mean 'depth'"):
         make_options(DnCNNOptions, "dncnn", {"dept": 3})
+    with pytest.raises(NopairsError, match="dncnn: depth is '3', text; write a whole number"):
+        make_options(DnCNNOptions, "dncnn", {"depth": "3"})
     with pytest.raises(NopairsError, match="unknown kind"):
         make("restorer", "dncn", {})

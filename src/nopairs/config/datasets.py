@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -118,30 +119,17 @@ def resolve_dataset(name: str, settings: dict[str, Any]) -> dict[str, Any]:
             f"config: datasets: {name}: tile {tile} must be a multiple of {scale},"
             " by which clean images are larger than degraded ones"
         )
+    with _placed(name):
+        _check_observation(settings, only_clean, scale)
+        if entry.camera:
+            camera = make_options(Camera, "camera", settings.get("camera", {}))
+            resolved["camera"] = dataclasses.asdict(camera)
     if entry.name == entries.FOLDER:
         roles = ["clean", "degraded", *(role for role in PAIRED_ROLES if role in settings)]
         return {"test_every": 10, **resolved, "roles": roles}
-    if entry.camera:
-        camera = make_options(Camera, "camera", settings.get("camera", {}))
-        resolved["camera"] = dataclasses.asdict(camera)
     unpaired = [role for role in ("clean", "degraded") if entry.sides(role)]
     observed = []
-    if {"operator", "assumed", "recipe"} & set(settings):
-        try:
-            if "operator" in settings and "recipe" in settings:
-                raise NopairsError("has an operator and a recipe; choose one")
-            if "assumed" in settings and "operator" not in settings:
-                raise NopairsError("has an assumed operator, but no `operator:` that observes")
-            if "operator" in settings:
-                for key in ("operator", "assumed"):
-                    if key in settings:
-                        _check_operator(settings[key], only_clean)
-            else:
-                recipe = make_options(Degrading, "recipe", settings["recipe"])
-                if recipe.scale > 1 and scale > 1:
-                    raise NopairsError("has a `scale:` and its recipe another; leave the recipe's out")
-        except (NopairsError, TypeError) as error:
-            raise NopairsError(f"config: datasets: {name}: {error}") from None
+    if {"operator", "recipe"} & set(settings):
         observed = [role for role in ("val", "test") if entry.sides(role)]
     elif _only_clean(entry) and entry.sides("degraded"):
         raise NopairsError(
@@ -181,7 +169,22 @@ def _has_both_halves(entry: entries.Entry) -> bool:
     return entry.name == entries.FOLDER or all(entry.sides(half) for half in entries.TRAINING_SCENES)
 
 
-def _check_operator(settings: dict[str, Any], only_clean: bool) -> None:
+def _check_observation(settings: dict[str, Any], only_clean: bool, scale: int) -> None:
+    """Raise NopairsError, or TypeError, for an operator or a recipe that cannot degrade the test images, or for both."""
+    if "operator" in settings and "recipe" in settings:
+        raise NopairsError("has an operator and a recipe; choose one")
+    if "assumed" in settings and "operator" not in settings:
+        raise NopairsError("has an assumed operator, but no `operator:` that observes")
+    for key in ("operator", "assumed"):
+        if key in settings:
+            _check_operator(settings[key], only_clean, scale)
+    if "recipe" in settings:
+        recipe = make_options(Degrading, "recipe", settings["recipe"])
+        if recipe.scale > 1 and scale > 1:
+            raise NopairsError("has a `scale:` and its recipe another; leave the recipe's out")
+
+
+def _check_operator(settings: dict[str, Any], only_clean: bool, scale: int) -> None:
     """Check an operator: with options of its own, or one to be estimated where test images are not `only_clean`."""
     if settings.get("kind") != operators.ESTIMATED:
         if not only_clean:
@@ -192,10 +195,28 @@ def _check_operator(settings: dict[str, Any], only_clean: bool) -> None:
         return
     if only_clean:
         raise NopairsError("operator: kind estimated is for test images that are degraded already")
-    if set(settings) != {"kind", "degradation", "size"} or not isinstance(settings["size"], int):
+    size = settings.get("size")
+    if (
+        set(settings) != {"kind", "degradation", "size"}
+        or not isinstance(settings["degradation"], str)
+        or type(size) is not int
+    ):
         raise NopairsError(
             "operator: kind estimated takes the degradation whose pairs tell of it, and the size of a kernel"
         )
+    if size < scale or (size - scale) % 2:
+        raise NopairsError(
+            f"operator: the kernel's size {size} must be at least {scale}, and {'odd' if scale % 2 else 'even'} as that is"
+        )
+
+
+@contextlib.contextmanager
+def _placed(name: str) -> Iterator[None]:
+    """Say of errors which dataset they are in."""
+    try:
+        yield
+    except (NopairsError, TypeError) as error:
+        raise NopairsError(f"config: datasets: {name}: {error}") from None
 
 
 def check_estimated(config: dict[str, Any], name: str) -> None:

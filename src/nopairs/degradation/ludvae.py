@@ -103,6 +103,12 @@ class LudVaeOptions:
                 raise NopairsError(
                     f"ludvae: {name} {getattr(self, name)!r} is unknown; take one of {', '.join(known)}"
                 )
+        for name in ("blur_size", "width", "codes", "code_width", "noise_width"):
+            if getattr(self, name) < 1:
+                raise NopairsError(f"ludvae: {name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("blocks", "noise_clean", "noise_degraded", "noise_blur", "kl_weight", "commitment"):
+            if getattr(self, name) < 0:
+                raise NopairsError(f"ludvae: {name} is {getattr(self, name)}; it must not be negative")
         if self.stride not in (1, 2, 4, 8):
             raise NopairsError(f"ludvae: stride {self.stride} must be 1, 2, 4 or 8")
         if self.excess_variance and self.likelihood != "gaussian":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nopairs.errors import NopairsError
@@ -65,8 +66,12 @@ class TrainingOptions:
                 raise NopairsError(f"training: {name} is {getattr(self, name)}; it must not be negative")
         if self.crop % self.align:
             raise NopairsError(f"training: crop {self.crop} must be a multiple of align {self.align}")
-        if self.lr <= 0 or not 0 <= self.ema < 1:
-            raise NopairsError(f"training: lr {self.lr} must be positive and ema {self.ema} within [0, 1)")
+        if not (0 < self.lr < math.inf and 0 <= self.ema < 1):
+            raise NopairsError(
+                f"training: lr {self.lr} must be positive and finite, ema {self.ema} within [0, 1)"
+            )
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise NopairsError(f"training: betas {list(self.betas)} must be within [0, 1)")
         for name, known in (("schedule", SCHEDULES), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise NopairsError(
