@@ -336,6 +336,40 @@ def test_an_estimated_kernel_covers_the_pixels_that_a_small_one_stands_for() -> 
             resolve({"datasets": {"mine": mine | {"operator": ESTIMATED | {"size": size}}}})
 
 
+@pytest.mark.parametrize("family", config.NAMED)
+@pytest.mark.parametrize("name", ["my photos", "", "..", "x/y", "-x", "_x", "a+b", "a@0.5", "a$(b)", "a\n"])
+def test_names_that_cannot_stand_in_paths_and_commands(family: str, name: str) -> None:
+    with pytest.raises(NopairsError, match=f"config: {family}: .* is no name; take letters"):
+        resolve({family: {name: {}}})
+
+
+@pytest.mark.parametrize("name", ["größe", "2x", "v1.0-b", "A_b"])
+def test_names_of_letters_and_digits(name: str) -> None:
+    change = {
+        "datasets": {name: {"clean": "a", "degraded": "b"}},
+        "restorers": {f"{name}.r": {"kind": "identity"}},
+        "tables": {name: {"dataset": name, "methods": [f"{name}.r"], "metrics": ["swd"]}},
+    }
+    assert resolve(change)["tables"][name]["methods"] == [f"{name}.r"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({1: {}}, "config: the top level: key 1 is no text; put it in quotes"),
+        ({"datasets": {3: {"clean": "a"}}}, "config: datasets: key 3 is no text"),
+        ({"tables": {2.5: {}}}, "config: tables: key 2.5 is no text"),
+        ({"restorers": {"dncnn": {"options": {True: 1}}}}, "restorers.dncnn.options: key True is no text"),
+        ({"tables": {"ots_bias": {}}}, "config: tables: 'ots_bias' is a name of the workflow's own"),
+        ({"degradations": {"real": {}}}, "config: degradations: 'real' is a name of the workflow's own"),
+        ({"datasets": ["mine"]}, "datasets"),
+    ],
+)
+def test_keys_that_are_no_names(change: dict[Any, Any], message: str) -> None:
+    with pytest.raises(NopairsError, match=re.escape(message)):
+        resolve(change)
+
+
 def test_base_merges_an_entry_under_another() -> None:
     resolved = resolve({"degradations": {"narrow": {"base": "ludvae", "options": {"width": 8}}}})
     narrow, ludvae = (resolved["degradations"][name] for name in ("narrow", "ludvae"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ from nopairs.config.tables import resolve_curve, resolve_table
 from nopairs.errors import NopairsError
 
 __all__ = [
+    "NAMED",
     "Method",
     "folder_listing",
     "from_pairs",
@@ -63,6 +65,21 @@ __all__ = [
     "used_datasets",
     "with_dataset_defaults",
 ]
+
+# Sections whose keys are names. They become parts of paths, and stand in the workflow's commands as they are.
+NAMED = (
+    "datasets",
+    "degradations",
+    "restorers",
+    "priors",
+    "autoencoders",
+    "transports",
+    "tables",
+    "curves",
+)
+NAME = re.compile(r"[^\W_][\w.-]*")
+# Of the table of biases, and of the noise that is not made.
+RESERVED = {"tables": ("ots_bias",), "degradations": ("real",)}
 
 
 def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
@@ -115,6 +132,8 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
 
 
 def _check_structure(config: dict[str, Any], schema: dict[str, Any]) -> None:
+    _check_keys(config, "the top level")
+    _check_names(config)
     validator = jsonschema.Draft202012Validator(schema)
     error = jsonschema.exceptions.best_match(validator.iter_errors(config))
     if error is None:
@@ -127,3 +146,27 @@ def _check_structure(config: dict[str, Any], schema: dict[str, Any]) -> None:
         unknown = next(key for key in error.instance if key not in known)
         raise NopairsError(f"config: unknown key {unknown!r} at {place}; {registry.suggest(unknown, known)}")
     raise NopairsError(f"config: {place}: {error.message}")
+
+
+def _check_keys(entries: dict[Any, Any], place: str) -> None:
+    """Raise NopairsError for a key that YAML reads as a number, a truth value or nothing."""
+    for key, value in entries.items():
+        if not isinstance(key, str):
+            raise NopairsError(f"config: {place}: key {key!r} is no text; put it in quotes")
+        if isinstance(value, dict):
+            _check_keys(value, key if place == "the top level" else f"{place}.{key}")
+
+
+def _check_names(config: dict[str, Any]) -> None:
+    """Raise NopairsError for a name that cannot stand in paths, in commands or between the + and @ of methods."""
+    for family in NAMED:
+        names = config.get(family)
+        for name in names if isinstance(names, dict) else ():
+            if not NAME.fullmatch(name):
+                raise NopairsError(
+                    f"config: {family}: {name!r} is no name; take letters, digits, _, - and ., of which a letter or a digit comes first"
+                )
+            if name in RESERVED.get(family, ()):
+                raise NopairsError(
+                    f"config: {family}: {name!r} is a name of the workflow's own; take another"
+                )
