@@ -16,9 +16,11 @@ from snakemake.utils import update_config
 
 from nopairs import config, digest
 from nopairs.errors import NopairsError
+from nopairs.reporting.published import check_reference
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+PUBLISHED = ROOT / "workflow/references/published.csv"
 DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 
 
@@ -53,6 +55,20 @@ AFTER = {"polyu_full": "polyu", "sr_polyu": "sr_small"}
 )
 def test_every_configuration_in_the_repository_resolves(file: Path) -> None:
     assert given(file.stem)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "workflow/configs").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_published_values_are_there_that_tables_name(file: Path) -> None:
+    for table in given(file.stem)["tables"].values():
+        if "reference" in table:
+            check_reference(PUBLISHED, table["reference"])
+
+
+def test_a_misspelt_reference_is_named() -> None:
+    with pytest.raises(NopairsError, match="nothing published under 'dott_noise50'; known are "):
+        check_reference(PUBLISHED, "dott_noise50")
 
 
 def given(name: str) -> dict[str, Any]:

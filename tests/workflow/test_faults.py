@@ -138,6 +138,10 @@ def misspelt_kind(project: Project) -> None:
     project.change("degradations", "ludvae", "kind", "ludvea")
 
 
+def misspelt_reference(project: Project) -> None:
+    project.change("tables", "denoising", "reference", "ludvae_table2_validaton")
+
+
 def missing_folder(project: Project) -> None:
     shutil.rmtree(project.folder / "noisy")
 
@@ -232,6 +236,7 @@ BEFORE_ANY_JOB: list[tuple[Callable[[Project], None], str]] = [
     (misspelt_key, "unknown option 'stpes'; did you mean 'steps'?"),
     (misspelt_method, "no 'dncn' among the restorers; did you mean 'dncnn'?"),
     (misspelt_kind, "unknown kind 'ludvea'; did you mean 'ludvae'?"),
+    (misspelt_reference, "published.csv: nothing published under 'ludvae_table2_validaton'; known are"),
     (missing_folder, "noisy: no such file or folder"),
     (empty_folder, "noisy: the folder holds no image"),
     (zero_bytes, "noisy/zero.png: the file is empty"),

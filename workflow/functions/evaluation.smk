@@ -97,7 +97,7 @@ def table_arguments(wildcards):
 def published_values(wildcards):
     """The values that stand beside a table's, where it names a reference."""
     named = "reference" in CONFIG["tables"][wildcards.table]
-    return [f"{ROOT}/workflow/references/published.csv"] if named else []
+    return [str(PUBLISHED)] if named else []
 
 
 def counted_models(wildcards):

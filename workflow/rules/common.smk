@@ -27,6 +27,7 @@ from nopairs.files import check_writable, remove_leftovers
 from nopairs.metrics.names import METRICS, PARAMETERS, USUAL
 from nopairs.models import make_options
 from nopairs.priors.operators import ESTIMATED
+from nopairs.reporting.published import check_reference
 from nopairs.restorers.flow_paths import evaluations
 from nopairs.training.hardware import pick_device
 from nopairs.transport.bias import BiasOptions
@@ -88,12 +89,17 @@ CORES_A_DATASET = max(
 )
 # Figures show the first dataset of a table that is over several.
 REPORTED = sorted({CONFIG["tables"][table]["datasets"][0] for table in TABLES_IN_ALL})
+# Values of papers, which stand beside those of tables.
+PUBLISHED = ROOT / "workflow/references/published.csv"
 # What can be checked before any job starts; the jobs' own Snakemake processes need not do it again.
 if workflow.exec_mode == ExecMode.DEFAULT:
     for folder in filter(os.path.isdir, (".", ".snakemake", "results")):
         insist(check_writable, folder)
     for dataset in sorted(PREPARING):
         insist(check_folders, DATASETS[dataset])
+    for table in CONFIG["tables"].values():
+        if "reference" in table:
+            insist(check_reference, PUBLISHED, table["reference"])
     for dataset in settings.unused_folders(CONFIG):
         print(
             f"nopairs: note: datasets: {dataset}: no table is over it; set `dataset: {dataset}`",

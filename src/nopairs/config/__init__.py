@@ -133,7 +133,7 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
 
 def _check_structure(config: dict[str, Any], schema: dict[str, Any]) -> None:
     _check_keys(config, "the top level")
-    _check_names(config)
+    _check_spelling(config)
     validator = jsonschema.Draft202012Validator(schema)
     error = jsonschema.exceptions.best_match(validator.iter_errors(config))
     if error is None:
@@ -157,7 +157,7 @@ def _check_keys(entries: dict[Any, Any], place: str) -> None:
             _check_keys(value, key if place == "the top level" else f"{place}.{key}")
 
 
-def _check_names(config: dict[str, Any]) -> None:
+def _check_spelling(config: dict[str, Any]) -> None:
     """Raise NopairsError for a name that cannot stand in paths, in commands or between the + and @ of methods."""
     for family in NAMED:
         names = config.get(family)

@@ -20,6 +20,7 @@ from nopairs.metrics.bootstrap import (
 )
 from nopairs.metrics.names import PARAMETERS
 from nopairs.reporting import style
+from nopairs.reporting.published import check_reference
 
 COLUMNS = [
     *("table", "dataset", "method", "metric", "mean", "std", "n", "seeds", "ci_low", "ci_high"),
@@ -194,10 +195,8 @@ def read_published(path: Path, reference: str) -> pd.DataFrame:
     Raises:
         NopairsError: there are none.
     """
+    check_reference(path, reference)
     values = pd.read_csv(path, keep_default_na=False, dtype={"value": float})
-    known = sorted(values.reference.unique())
-    if reference not in known:
-        raise NopairsError(f"{path}: nothing published under {reference!r}; known are {', '.join(known)}")
     return values[values.reference == reference]
 
 
