@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 from snakemake.utils import update_config
 
-from nopairs import config, digest
+from nopairs import config, digest, registry
 from nopairs.errors import NopairsError
 from nopairs.reporting.published import check_reference
 
@@ -515,6 +515,51 @@ def test_weights_of_the_catalogue_are_known_before_they_are_fetched() -> None:
             named(reference)
     with pytest.raises(NopairsError, match="source 'taef2' is weights of networks, no photos"):
         resolve({"datasets": {"x": {"source": "taef2"}}})
+
+
+def test_weight_files_of_ones_own_are_known_by_their_options(tmp_path: Path) -> None:
+    for name in (
+        "encoder.pth",
+        "decoder.pth",
+        "start.pth",
+        "diffusers/config.json",
+        "diffusers/model.safetensors",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    taef2 = {part: str(tmp_path / f"{part}.pth") for part in ("encoder", "decoder")}
+    start = str(tmp_path / "start.pth")
+    change = {
+        "autoencoders": {
+            "own": {"kind": "taef2", "options": taef2},
+            "folder": {"kind": "kl", "options": {"folder": str(tmp_path / "diffusers")}},
+            "hub": {"kind": "kl", "options": {"folder": "stabilityai/sd-vae-ft-mse"}},
+        },
+        "degradations": {"flow": {"kind": "deflow", "options": {"start": start}, "training": {"steps": 1}}},
+        "restorers": {"stacked": {"options": {"start": start}}},
+    }
+    resolved = resolve(change)
+    for kinds, family, name, files in (
+        (registry.AUTOENCODERS, "autoencoders", "own", [*taef2.values()]),
+        (registry.AUTOENCODERS, "autoencoders", "taef2", []),
+        (
+            registry.AUTOENCODERS,
+            "autoencoders",
+            "folder",
+            [str(tmp_path / "diffusers" / file) for file in ("config.json", "model.safetensors")],
+        ),
+        (registry.AUTOENCODERS, "autoencoders", "hub", []),
+        (registry.DEGRADATIONS, "degradations", "flow", [start]),  # its `encoder` is no file
+        (registry.RESTORERS, "restorers", "stacked", [start]),
+        (registry.RESTORERS, "restorers", "dncnn_ludvae_dnd", []),
+    ):
+        assert config.own_weights(kinds, resolved[family][name]) == files
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_missing_weights_of_an_autoencoder_are_named(part: str) -> None:
+    with pytest.raises(NopairsError, match=f"autoencoders: taef2: {part}: absent.pth: no such weight file"):
+        resolve({"autoencoders": {"taef2": {"options": {part: "absent.pth"}}}})
 
 
 def transport_table(*methods: str, **change: Any) -> list[str]:

@@ -203,6 +203,16 @@ def missing_weights(project: Project) -> None:
     project.change("tables", "denoising", "methods", ["published"])
 
 
+def missing_encoder(project: Project) -> None:
+    project.change("autoencoders", "taef2", "options", {"encoder": "absent.pth", "decoder": "absent.pth"})
+
+
+def missing_images_of_another_tool(project: Project) -> None:
+    options = {"test": "elsewhere", "statistics": "elsewhere"}
+    project.change("restorers", "theirs", {"kind": "folder", "options": options})
+    project.change("tables", "denoising", "methods", ["theirs"])
+
+
 def truncated(project: Project) -> None:
     whole = (project.folder / "noisy/coffee.png").read_bytes()
     (project.folder / "noisy/half.png").write_bytes(whole[: len(whole) // 2])
@@ -249,6 +259,8 @@ BEFORE_ANY_JOB: list[tuple[Callable[[Project], None], str]] = [
     (turned_pair, "val/noisy/cat.png: 40x60 pixels, but its clean version has another size, 60x40"),
     (one_name_twice, "noisy/coffee.JPG are both called 'coffee'; rename one"),
     (missing_weights, "absent.pth: no such weight file"),
+    (missing_encoder, "autoencoders: taef2: encoder: absent.pth: no such weight file"),
+    (missing_images_of_another_tool, "elsewhere: no such file or folder; check the path"),
     (demanded_gpu, "device cuda: torch sees no GPU here"),
 ]
 IN_A_JOB: list[tuple[Callable[[Project], None], str, str, str]] = [

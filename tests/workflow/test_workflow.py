@@ -314,6 +314,23 @@ def test_weights_of_ones_own_and_published_values_are_inputs(tmp_path: Path) -> 
     assert sum(str(own) in line for line in inputs) == 1, done.stderr
 
 
+def test_weights_of_an_autoencoder_of_ones_own_are_inputs(tmp_path: Path) -> None:
+    files = {part: str(tmp_path / f"{part}.pth") for part in ("encoder", "decoder")}
+    for file in files.values():
+        Path(file).touch()
+    autoencoders = {"own": {"kind": "taef2", "options": files}}
+    transports = {"dot_own": {"base": "dot", "autoencoder": "own"}}
+    table = {"methods": ["input", "nlm+dot_own", "own"], "rivals": []}
+    change = tmp_path / "change.yaml"
+    change.write_text(
+        json.dumps({"autoencoders": autoencoders, "transports": transports, "tables": {"denoising": table}})
+    )
+    done = snakemake(tmp_path, "--dry-run", "--", "table_denoising", configs=(TINY, change))
+    for rule in ("fit_transport", "transport", "round_trip"):
+        (inputs,) = re.findall(rf"rule {rule}:\n +input: (.*)", done.stdout)
+        assert all(file in inputs for file in files.values()), done.stderr
+
+
 def test_images_that_another_tool_restores_again_make_their_model_old(tmp_path: Path) -> None:
     photo = tmp_path / "elsewhere/photo.png"
     write_png(photo, np.zeros((8, 8, 3), np.uint8))

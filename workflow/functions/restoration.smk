@@ -7,18 +7,13 @@ def training_pairs(wildcards):
 
 
 def named_weights(wildcards):
-    return weight_files(RESTORERS[chain_of(wildcards).restorer].get("options", {}))
+    return weight_files(registry.RESTORERS, RESTORERS[chain_of(wildcards).restorer])
 
 
 def restored_elsewhere(wildcards):
     """Names, sizes and times of images that another tool has restored: nothing else says that they were made again."""
     entry = RESTORERS[chain_of(wildcards).restorer]
-    if entry["kind"] != "folder":
-        return []
-    options = entry["options"]
-    folders = [options[key] for key in ("test", "statistics") if options.get(key)]
-    there = [folder for folder in folders if Path(folder).is_dir()]
-    return insist(settings.listing, there)
+    return insist(settings.listing, settings.image_folders(entry))
 
 
 def restorer_code(script):

@@ -38,7 +38,7 @@ def judges_weights(wildcards):
     if not has_candidates(wildcards.degradation):
         return []
     judge = RESTORERS[CONFIG["selection"]["restorer"]]
-    return weight_files(judge.get("options", {}))
+    return weight_files(registry.RESTORERS, judge)
 
 
 def stand_in_with_part(wildcards, input):

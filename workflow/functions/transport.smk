@@ -12,8 +12,7 @@ def autoencoder_files(wildcards):
     if learned(registry.AUTOENCODERS, AUTOENCODERS[name]["kind"]):
         source = settings.trained_on(CONFIG, wildcards.dataset)
         return f"results/models/{source}/{name}/seed{wildcards.seed}/model.json"
-    options = AUTOENCODERS[name].get("options", {})
-    return weight_files(options)
+    return weight_files(registry.AUTOENCODERS, AUTOENCODERS[name])
 
 
 def autoencoder_argument(wildcards):

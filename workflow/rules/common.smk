@@ -97,6 +97,8 @@ if workflow.exec_mode == ExecMode.DEFAULT:
         insist(check_writable, folder)
     for dataset in sorted(PREPARING):
         insist(check_folders, DATASETS[dataset])
+    for restorer in {method.restorer for method in RESTORING}:
+        insist(settings.listing, settings.image_folders(RESTORERS[restorer]))
     for table in CONFIG["tables"].values():
         if "reference" in table:
             insist(check_reference, PUBLISHED, table["reference"])
@@ -212,18 +214,14 @@ def with_local_weights(entry):
     return entry | {"options": options}
 
 
-def weight_files(options):
-    """The weight files that options name: the user's own, and what says where the catalogue's lie."""
-    own = [
-        options[key]
-        for key in ("weights", "start")
-        if options.get(key) and not weights.is_reference(options[key])
-    ]
+def weight_files(table, entry):
+    """The weight files that an entry names: the user's own, and what says where the catalogue's lie."""
     names = [
         reference.removeprefix(weights.PREFIX)
-        for reference in weights.references(options)
+        for reference in weights.references(entry.get("options", {}))
     ]
-    return own + [f"results/weights/{name}.json" for name in names]
+    fetched = [f"results/weights/{name}.json" for name in names]
+    return settings.own_weights(table, entry) + fetched
 
 
 def learned(table, kind):

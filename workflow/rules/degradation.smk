@@ -5,7 +5,7 @@ rule train_degradation:
     input:
         "results/data/{dataset}/index.csv",
         weights=lambda wildcards: weight_files(
-            DEGRADATIONS[wildcards.degradation].get("options", {})
+            registry.DEGRADATIONS, DEGRADATIONS[wildcards.degradation]
         ),
     output:
         multiext(

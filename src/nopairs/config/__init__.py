@@ -31,9 +31,11 @@ from nopairs.config.entries import (
     check_prior,
     check_selection,
     check_transport,
+    image_folders,
     inherit,
     learns,
     merge,
+    own_weights,
 )
 from nopairs.config.methods import (
     Method,
@@ -52,9 +54,11 @@ __all__ = [
     "folder_listing",
     "from_pairs",
     "has_role",
+    "image_folders",
     "learns",
     "listing",
     "merge",
+    "own_weights",
     "parse_method",
     "part_of",
     "resolve",

@@ -43,9 +43,11 @@ def check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> Non
             raise NopairsError(f"no `kind:`; known are {', '.join(sorted(kinds))}")
         made = registry.find(kinds, entry["kind"])
         make_options(made.Options, entry["kind"], any_strength(entry))
-        start = entry.get("options", {}).get("start")
-        if start and not is_reference(start) and not Path(start).is_file():
-            raise NopairsError(f"start: {start}: no such weight file")  # a trained model does without it
+        for key, file in _named(
+            kinds, entry, "weight_files"
+        ):  # a trained model does without what it started from
+            if not Path(file).is_file():
+                raise NopairsError(f"{key}: {file}: no such weight file")
         if "training" in entry:
             make_options(TrainingOptions, "training", entry["training"])
         elif getattr(made, "learned", False) and "model" not in entry:
@@ -58,6 +60,25 @@ def check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> Non
                 )
     except (NopairsError, TypeError) as error:
         raise NopairsError(f"config: {place}: {error}") from None
+
+
+def own_weights(kinds: dict[str, str], entry: dict[str, Any]) -> list[str]:
+    """Return the weight files of the user's own that an entry names, one by one where it names their folder."""
+    files = [file for _, file in _named(kinds, entry, "weight_files")]
+    folders = [Path(folder) for _, folder in _named(kinds, entry, "weight_folders")]
+    return files + [str(file) for folder in folders for file in sorted(folder.glob("*")) if file.is_file()]
+
+
+def image_folders(restorer: dict[str, Any]) -> list[str]:
+    """Return the folders of a restorer's entry that hold what another tool has restored."""
+    return [folder for _, folder in _named(registry.RESTORERS, restorer, "image_folders")]
+
+
+def _named(kinds: dict[str, str], entry: dict[str, Any], group: str) -> list[tuple[str, str]]:
+    """Those options of a `group`, as the kind's options list them, that name a path: with it, but for the catalogue's."""
+    keys = getattr(registry.find(kinds, entry["kind"]).Options, group, ())
+    options = entry.get("options", {})
+    return [(key, options[key]) for key in keys if options.get(key) and not is_reference(options[key])]
 
 
 def check_lender(restorers: dict[str, Any], name: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +60,7 @@ class DeflowOptions:
     quant: float = 1 / 32
     clamp: float = 1.0
     haste: float = 1.0
+    weight_files: ClassVar[tuple[str, ...]] = ("start",)
 
     def __post_init__(self) -> None:
         for name in ("steps", "levels", "width", "encoder_width", "blocks", "reduced", "clamp", "haste"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +36,7 @@ class DnCNNOptions:
     self_ensemble: bool = False
     start: str = ""
     loss: str = "mse"
+    weight_files: ClassVar[tuple[str, ...]] = ("start",)
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:

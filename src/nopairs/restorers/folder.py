@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ class FolderOptions:
 
     test: str
     statistics: str = ""
+    image_folders: ClassVar[tuple[str, ...]] = ("test", "statistics")
 
 
 class Folder(nn.Module):

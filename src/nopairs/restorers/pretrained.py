@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from safetensors.torch import load_file
@@ -30,6 +30,7 @@ class PretrainedOptions:
 
     weights: str
     enlarged: bool = False
+    weight_files: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __post_init__(self) -> None:
         if is_reference(self.weights):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,7 @@ class RrdbOptions:
     blocks: int = 23
     residual: bool = False
     start: str = ""
+    weight_files: ClassVar[tuple[str, ...]] = ("start",)
 
     def __post_init__(self) -> None:
         if self.scale not in (1, 2, 4, 8) or self.width < 1 or self.blocks < 1:

@@ -11,7 +11,7 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +32,7 @@ class Taef2Options:
 
     encoder: str
     decoder: str
+    weight_files: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     def __post_init__(self) -> None:
         for weights in (self.encoder, self.decoder):
@@ -129,6 +130,7 @@ class DiffusersOptions:
     """folder: a folder in diffusers' format (config.json and safetensors), or a hub name such as stabilityai/sd-vae-ft-mse."""
 
     folder: str
+    weight_folders: ClassVar[tuple[str, ...]] = ("folder",)
 
 
 class _Diffusers(nn.Module):
