@@ -740,6 +740,27 @@ def test_weights_come_from_a_training_of_the_same_kind(model: str, told: str) ->
         resolve({"restorers": {"other": {"base": "resflow", "model": model}}})
 
 
+@pytest.mark.parametrize(
+    ("base", "options", "different"),
+    [
+        ("pyramid_x8", {"depth": 6, "levels": 2}, "depth, self_ensemble, levels"),
+        ("stacked", {"width": 24}, "width"),
+        ("adapted_x8", {"batch_norm": True}, "batch_norm, self_ensemble"),
+        ("resflow_8", {"auxiliary_velocity": "learned"}, "auxiliary_velocity, steps"),
+    ],
+)
+def test_borrowed_weights_are_of_the_same_network(base: str, options: dict[str, Any], different: str) -> None:
+    methods = [f"supervised+{name}" for name in (base, "other")]
+    table = {"t": {"methods": methods[:1], "metrics": ["psnr"]}}
+    change = {"restorers": {"other": {"base": base, "options": options}}, "tables": table}
+    assert resolve(change)["tables"]["t"]["methods"] == methods[:1]
+    table["t"]["methods"] = methods
+    with pytest.raises(
+        NopairsError, match=f"restorers: other: .* another network's, whose {different} differ"
+    ):
+        resolve(change)
+
+
 @pytest.mark.parametrize("model", ["other", "resflow", "stacked"])
 def test_a_stack_needs_a_network_that_is_trained(model: str) -> None:
     with pytest.raises(NopairsError, match="must be a dncnn that is trained itself"):

@@ -6,6 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch.overrides import TorchFunctionMode
+
 from nopairs import registry
 from nopairs.data.weights import is_reference
 from nopairs.degradation.sampling import SamplingOptions
@@ -101,6 +104,37 @@ def check_lender(restorers: dict[str, Any], name: str) -> None:
         raise NopairsError(
             f"config: restorers: {name}: model {lender!r} must be a {' or '.join(kinds)} that is trained itself"
         )
+
+
+def check_borrowed(restorers: dict[str, Any], name: str) -> None:
+    """Raise NopairsError if the weights that a restorer borrows do not fit the network that its own options make."""
+    entry = restorers[name]
+    if entry["model"] == name:
+        return
+    pair = [entry, restorers[entry["model"]]]
+    kinds = [registry.find(registry.RESTORERS, one["kind"]) for one in pair]
+    options = [
+        make_options(kind.Options, one["kind"], one.get("options", {}))
+        for kind, one in zip(kinds, pair, strict=True)
+    ]
+    with torch.device("meta"), _Unfilled():  # shapes alone
+        networks = [kind(some) for kind, some in zip(kinds, options, strict=True)]
+    shapes, others = ({key: value.shape for key, value in one.named_parameters()} for one in networks)
+    if shapes == others:
+        return
+    own, lent = map(vars, options)
+    different = ", ".join(key for key in own if key in lent and own[key] != lent[key])
+    raise NopairsError(
+        f"config: restorers: {name}: the weights of model {entry['model']!r} are another network's, whose {different} differ;"
+        " take its options, or leave `model:` out and train this one"
+    )
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves tensors without content unfilled: to draw normal numbers for them, torch would import sympy, for a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def check_names(config: dict[str, Any]) -> None:

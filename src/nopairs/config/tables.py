@@ -7,7 +7,7 @@ from typing import Any
 
 from nopairs import registry
 from nopairs.config.datasets import can_sample, has_role, is_withheld, roles, trained_on
-from nopairs.config.entries import any_strength, learns
+from nopairs.config.entries import any_strength, check_borrowed, learns
 from nopairs.config.methods import CHOSEN_ALPHAS, Method, parse_method, statistics_of
 from nopairs.errors import NopairsError
 from nopairs.metrics.names import NEED_TRUTH
@@ -65,6 +65,9 @@ def resolve_table(
         if not (method.autoencoder or method.prior):
             _check_chain(config, method)
     methods = [method for method in methods if all(_fits(config, dataset, method) for dataset in datasets)]
+    for method in methods:
+        if method.restorer:
+            check_borrowed(config["restorers"], method.restorer)
     for method, source in itertools.product(methods, sources):
         _check_crops(config, source, method)
     for method, dataset in itertools.product(methods, datasets):
