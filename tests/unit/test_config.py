@@ -114,6 +114,26 @@ def test_adversarial_rivals_are_trained_as_their_authors_do() -> None:
         ({"degradations": {"ludvae": {"training": {"lr": -1}}}}, "lr -1"),
         ({"degradations": {"ludvae": {"sampling": {"mode": "methd2"}}}}, "did you mean 'method2'"),
         ({"degradations": {"awgn": {"sampling": {"strength": [0.5, 0.1]}}}}, "must be a range"),
+        (
+            {"degradations": {"awgn": {"sampling": {"strength": [5, 50]}}}},
+            "degradations: awgn: sampling: strength [5, 50] is above 1; it is sigma in [0, 1] units",
+        ),
+        (
+            {"degradations": {"awgn_tuned": {"sampling": {"candidates": [[0.1, 0.2], [5, 50]]}}}},
+            "awgn_tuned: sampling: strength [5, 50] is above 1",
+        ),
+        (
+            {"tables": {"denoising": {"methods": ["ludvae+bm3d"]}}},
+            "method 'ludvae+bm3d': bm3d does not learn from pairs; name it without a degradation",
+        ),
+        (
+            {"tables": {"denoising": {"methods": ["ludvae+input"]}}},
+            "method 'ludvae+input': input does not learn from pairs",
+        ),
+        (
+            {"tables": {"denoising": {"methods": ["ludvae+nlm+dot"]}}},
+            "name it without a degradation; a transport has its degradation as `statistics:`",
+        ),
         ({"tables": {"denoising": {"methods": ["ludvae+dncn"]}}}, "did you mean 'dncnn'"),
         ({"tables": {"denoising": {"dataset": "photo"}}}, "did you mean 'photos'"),
         ({"tables": {"denoising": {"metrics": ["psnrr"]}}}, "psnrr"),
@@ -715,6 +735,20 @@ def test_a_prior_needs_an_operator_and_a_restorer_none() -> None:
     assert resolved["datasets"]["textures"]["roles"] == ["clean", "val", "test"]
     with pytest.raises(NopairsError, match="'bare' has clean images only"):
         resolve({"datasets": {"bare": {"source": "set12"}}, "tables": {"x": {**table, "dataset": "bare"}}})
+
+
+@pytest.mark.parametrize("prior", ["cnn", "patchnr_anchored", "pnp", "local_ar"])
+def test_crops_of_priors_are_no_larger_than_tiles(prior: str) -> None:
+    def resolved(tile: int, crop: int) -> dict[str, Any]:
+        table = {"dataset": "textures", "methods": ["bicubic", "patchnr", prior], "metrics": ["psnr"]}
+        change = {"datasets": {"textures": {"tile": tile}}, "tables": {"t": table}}
+        return resolve(change | {"priors": {prior: {"training": {"crop": crop}}}})["tables"]["t"]
+
+    assert prior in resolved(96, 96)["methods"]
+    with pytest.raises(NopairsError, match=rf"priors: {prior}: crop 97 .* dataset textures \(96\); lower"):
+        resolved(96, 97)
+    # patchNR learns from patches, whatever `crop` is.
+    assert resolved(32, 32)["methods"] == ["bicubic", "patchnr", prior]
 
 
 def test_a_restorer_may_apply_the_weights_of_another() -> None:

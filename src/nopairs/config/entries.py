@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,18 @@ def check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> Non
                 raise NopairsError(
                     f"sampling: unknown mode {sampling.mode!r}; {registry.suggest(sampling.mode, made.MODES)}"
                 )
+            _check_sigma(sampling, getattr(made, "most_strength", math.inf))
     except (NopairsError, TypeError) as error:
         raise NopairsError(f"config: {place}: {error}") from None
+
+
+def _check_sigma(sampling: SamplingOptions, most: float) -> None:
+    """Raise NopairsError for strengths above the largest of a degradation whose strength is a noise's deviation."""
+    for low, high in (sampling.strength, *sampling.candidates):
+        if high > most:
+            raise NopairsError(
+                f"sampling: strength [{low}, {high}] is above {most:g}; it is sigma in [0, 1] units, 0.1 for noise of 25 in 255"
+            )
 
 
 def own_weights(kinds: dict[str, str], entry: dict[str, Any]) -> list[str]:

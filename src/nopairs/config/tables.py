@@ -109,12 +109,17 @@ def resolve_curve(config: dict[str, Any], name: str, curve: dict[str, Any]) -> d
 
 
 def _check_chain(config: dict[str, Any], method: Method) -> None:
-    """Raise NopairsError if a restorer that learns from pairs is not told which, or one that learns by itself is."""
+    """Raise NopairsError if a restorer that learns from pairs is not told which, or one that learns by itself, or nothing, is."""
     entry = config["restorers"][method.restorer]
     by_itself = bool(training_roles("restorer", entry))
     if method.degradation and by_itself:
         raise NopairsError(
             f"method {method.name!r}: {method.restorer} learns from the dataset itself; name it without a degradation"
+        )
+    if method.degradation and not learns(entry):
+        told = "; a transport has its degradation as `statistics:`" if method.transport else ""
+        raise NopairsError(
+            f"method {method.name!r}: {method.restorer} does not learn from pairs; name it without a degradation{told}"
         )
     if not (method.degradation or by_itself) and learns(entry):
         raise NopairsError(
@@ -131,6 +136,8 @@ def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
         if method.autoencoder or method.prior
         else [(f"restorers: {method.restorer}", config["restorers"][method.restorer])]
     )
+    if method.prior and registry.find(registry.PRIORS, config["priors"][method.prior]["kind"]).from_crops:
+        trained.append((f"priors: {method.prior}", config["priors"][method.prior]))
     autoencoder = method.autoencoder or (
         method.transport and config["transports"][method.transport]["autoencoder"]
     )

@@ -18,6 +18,7 @@ class Awgn(nn.Module):
 
     Options = AwgnOptions
     MODES = ("clean",)
+    most_strength = 1.0
     learned = False
 
     def __init__(self, options: AwgnOptions) -> None:

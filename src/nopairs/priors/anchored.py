@@ -99,6 +99,7 @@ class AnchoredPatchNR(Prior):
     Reconstruction = AnchoredDescent
     Data = AnchoredData
     learned = True
+    from_crops = True
     needs_operator = True
 
     def __init__(self, options: AnchoredOptions) -> None:

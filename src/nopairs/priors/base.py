@@ -18,6 +18,8 @@ Log = list[dict[str, float]]
 class Prior(nn.Module, ABC):
     """A prior. It learns from images unless `from_images` says not; `learned` ones are trained by the training loop, after `fit`.
 
+    Those that learn from crops of the clean tiles say so (`from_crops`), since a crop must not be larger than a tile.
+
     Some must know the operator to learn (`needs_operator`), and serve no other one; some learn from a dataset's observations too
     (`from_observations`), and have their `operator` set for it.
 
@@ -28,6 +30,7 @@ class Prior(nn.Module, ABC):
 
     learned = False
     from_images = True
+    from_crops = False
     needs_operator = False
     from_observations = False
     at_once = 10

@@ -95,6 +95,7 @@ class LocalAR(Prior):
     Reconstruction = LocalARDescent
     Data = CriticData
     learned = True
+    from_crops = True
     needs_operator = True
 
     def __init__(self, options: LocalAROptions) -> None:

@@ -118,6 +118,7 @@ class PlugAndPlay(Prior):
     Reconstruction = PlugAndPlaySteps
     Data = NoiseData
     learned = True
+    from_crops = True
 
     def __init__(self, options: DenoiserOptions) -> None:
         super().__init__()

@@ -129,6 +129,7 @@ class Supervised(NetworkPrior):
     Reconstruction = NoOptions
     Data = PairData
     learned = True
+    from_crops = True
 
     def __init__(self, options: SupervisedOptions) -> None:
         super().__init__()
