@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from nopairs import command
-from nopairs.cli import positive_int
+from nopairs.command import positive_int
 from nopairs.data.camera import Camera
 from nopairs.data.degrading import Degrading
 from nopairs.data.photos import read_sources

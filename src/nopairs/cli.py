@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nopairs import __version__, command
+from nopairs.command import positive_int
 from nopairs.errors import NopairsError
 
 if TYPE_CHECKING:
@@ -259,11 +260,4 @@ def alpha_value(text: str) -> float:
     value = float(text)
     if not LOWEST_ALPHA <= value <= HIGHEST_ALPHA:
         raise argparse.ArgumentTypeError(f"{value} is not from {LOWEST_ALPHA} to {HIGHEST_ALPHA}")
-    return value
-
-
-def positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
     return value

@@ -46,6 +46,14 @@ def run(
         return INTERRUPTED
 
 
+def positive_int(text: str) -> int:
+    """Parse an argument that is a number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
 def _with_commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     yield parser
     for action in parser._actions:

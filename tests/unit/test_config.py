@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -497,6 +498,17 @@ def test_digest_sees_code_but_not_comments(tmp_path: Path, monkeypatch: pytest.M
     assert digest.code_digest("nopairs/a.py") == first
     (tmp_path / "nopairs/b.py").write_text("X = 2\n")
     assert digest.code_digest("nopairs/a.py") != first
+
+
+def test_no_script_depends_on_the_command_line_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(digest.SOURCE / "nopairs", tmp_path / "nopairs")
+    scripts = list(digest.SOURCE.glob("*.py"))
+    monkeypatch.setattr(digest, "SOURCE", tmp_path)
+    for script in scripts:
+        shutil.copy(script, tmp_path)
+    before = {script.name: digest.code_digest(script.name) for script in scripts}
+    (tmp_path / "nopairs/cli.py").unlink()
+    assert {name: digest.code_digest(name) for name in before} == before
 
 
 def test_a_restorer_that_learns_by_itself_stands_alone_and_others_do_not() -> None:
