@@ -49,7 +49,9 @@ def _imported(tree: ast.AST) -> Iterator[Path]:
             names = [alias.name for alias in node.names if alias.name.split(".")[0] == "nopairs"]
         else:
             continue
-        files = (SOURCE / module_file(name) for name in names)
+        # A module or a package; not nopairs itself, which holds the version alone.
+        packages = (f"{name}.__init__" for name in names if name != "nopairs")
+        files = (SOURCE / module_file(name) for name in (*names, *packages))
         yield from (file for file in files if file.is_file())
 
 

@@ -497,7 +497,13 @@ def test_digest_sees_code_but_not_comments(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "nopairs/c.py").write_text("Y = 2\n")
     assert digest.code_digest("nopairs/a.py") == first
     (tmp_path / "nopairs/b.py").write_text("X = 2\n")
-    assert digest.code_digest("nopairs/a.py") != first
+    assert (second := digest.code_digest("nopairs/a.py")) != first
+    (tmp_path / "nopairs/b.py").write_text("from nopairs.package import X\n")
+    (tmp_path / "nopairs/package").mkdir()
+    (tmp_path / "nopairs/package/__init__.py").write_text("from nopairs.c import Y as X\n")
+    assert (third := digest.code_digest("nopairs/a.py")) != second
+    (tmp_path / "nopairs/c.py").write_text("Y = 3\n")
+    assert digest.code_digest("nopairs/a.py") != third
 
 
 def test_no_script_depends_on_the_command_line_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
