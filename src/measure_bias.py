@@ -10,9 +10,10 @@ import yaml
 
 from nopairs import command
 from nopairs.files import write_csv
+from nopairs.metrics.names import POINTS
 from nopairs.models import make_options
 from nopairs.training.options import TrainingOptions
-from nopairs.transport.bias import POINTS, BiasOptions, closed_form, judge, problem_of, train
+from nopairs.transport.bias import BiasOptions, closed_form, judge, problem_of, train
 
 
 def main(args: argparse.Namespace) -> None:

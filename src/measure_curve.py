@@ -10,12 +10,11 @@ import yaml
 
 from nopairs import command
 from nopairs.data.images import read_rgb, write_png
+from nopairs.data.showing import choose_images, zoom_box
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, write_csv, write_json
 from nopairs.metrics.niqe import NiqeModel
-from nopairs.reporting.comparison import zoom_box
-from nopairs.reporting.reading import choose_images
 from nopairs.training.hardware import pick_device
 from nopairs.transport.choosing import score, score_alphas
 from nopairs.transport.dot import blend

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 
 from nopairs import command
 from nopairs.data.images import read_rgb
+from nopairs.data.showing import Box, choose_images
 from nopairs.files import atomic_folder
 from nopairs.reporting import style
-from nopairs.reporting.comparison import Box, comparison
-from nopairs.reporting.reading import choose_images, named_path, read_degraded
+from nopairs.reporting.comparison import comparison
+from nopairs.reporting.reading import named_path, read_degraded
 
 IMAGES = 3  # drawn where none is named
 

@@ -10,14 +10,12 @@ import torch
 
 from nopairs import command
 from nopairs.data.images import read_rgb, write_png
+from nopairs.data.showing import choose_images, zoom_box
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, write_json
 from nopairs.models import load_restorer
-from nopairs.reporting.comparison import zoom_box
-from nopairs.reporting.flow import WAYS
-from nopairs.reporting.reading import choose_images
-from nopairs.restorers.flow_paths import grid
+from nopairs.restorers.flow_paths import WAYS, grid
 from nopairs.restorers.resflow import ResFlow, normal_field, round_trip_error
 from nopairs.training.hardware import pick_device
 

@@ -18,6 +18,7 @@ from PIL import Image
 from report_fixture import METHODS, SOURCES, Tree, run_script
 
 from nopairs.data.images import read_rgb
+from nopairs.data.showing import Box, zoom_box
 from nopairs.errors import NopairsError
 from nopairs.reporting import comparison, figures, noise, style
 from nopairs.reporting.reading import hide_folders, read_log, read_table
@@ -134,7 +135,7 @@ def test_zoom_box_finds_the_detail_and_not_the_dark_or_the_flat() -> None:
     board = np.indices((32, 32)).sum(axis=0) // 4 % 2
     image[64:96, 96:128] = np.where(board, 200, 60)[..., None]
     image[0:32, 0:32] = np.where(board, 40, 0)[..., None]
-    box = comparison.zoom_box(image)
+    box = zoom_box(image)
     assert box.size == 32
     assert abs(box.x - 96) <= 4 and abs(box.y - 64) <= 4
 
@@ -142,14 +143,14 @@ def test_zoom_box_finds_the_detail_and_not_the_dark_or_the_flat() -> None:
 def test_zoom_box_of_a_dark_or_a_tiny_image_stays_inside() -> None:
     dark = np.zeros((40, 50, 3), np.uint8)
     dark[20:, 30:] = 20
-    assert comparison.zoom_box(dark).cut(dark).shape == (32, 32, 3)
+    assert zoom_box(dark).cut(dark).shape == (32, 32, 3)
     tiny = dark[:10, :20]
-    assert comparison.zoom_box(tiny) == comparison.Box(0, 0, 10)
+    assert zoom_box(tiny) == Box(0, 0, 10)
 
 
 def test_comparison_gives_each_crops_psnr(tree: Tree, drawn: dict[str, Figure]) -> None:
     clean = read_rgb(tree.dataset / "test" / "clean" / "chelsea.png")
-    box = comparison.zoom_box(clean)
+    box = zoom_box(clean)
     restored = read_rgb(tree.restored("bm3d") / "chelsea.png")
     error = np.mean((box.cut(clean).astype(float) - box.cut(restored)) ** 2)
     assert f"bm3d\n{10 * np.log10(255**2 / error):.2f} dB" in texts(drawn["comparison"])
@@ -168,7 +169,7 @@ def test_comparison_refuses_other_sizes_and_boxes_outside(tree: Tree) -> None:
     with pytest.raises(NopairsError, match=r"nlm: 192 x 191 pixels"):
         comparison.comparison("A title", degraded, {"nlm": degraded[:-1]}, None)
     with pytest.raises(NopairsError, match="zoom box"):
-        comparison.comparison("A title", degraded, {"nlm": degraded}, None, comparison.Box(170, 0, 32))
+        comparison.comparison("A title", degraded, {"nlm": degraded}, None, Box(170, 0, 32))
 
 
 def test_table_plot_shows_means_published_values_and_why_a_metric_is_missing(

@@ -15,3 +15,6 @@ PARAMETERS = "parameters"
 
 # How the note of a row begins that is no method's, but the clean images' own way through an autoencoder.
 ROUND_TRIP = "the clean images, encoded and decoded"
+
+# The problem of two point masses, among those whose optimal map is known.
+POINTS = "points"

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import t as student
 
+from nopairs.metrics.names import POINTS
 from nopairs.reporting import style
 from nopairs.reporting.reading import read_runs
 from nopairs.reporting.tables import CLOSED_FORM
-from nopairs.transport.bias import POINTS
 
 TABLE = "ots_bias"
 TITLES = {"ots": "OTS", "gan_w2": "GAN, squared W2", "gan_w1": "GAN, Lipschitz critic"}

@@ -13,13 +13,13 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from nopairs.data.images import read_rgb
+from nopairs.data.showing import zoom_box
 from nopairs.errors import NopairsError
 from nopairs.files import read_json
 from nopairs.metrics.quality import psnr
 from nopairs.reporting import style
-from nopairs.reporting.comparison import zoom_box
+from nopairs.restorers.flow_paths import WAYS
 
-WAYS = (4, 16)  # steps of the trajectories that are drawn
 _BOX = 32
 
 

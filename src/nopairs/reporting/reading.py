@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nopairs.data.images import read_rgb
-from nopairs.data.index import read_index
 from nopairs.errors import NopairsError
 
 _TABLE_TEXT = ["table", "dataset", "method", "metric", "rival", "source", "note"]
@@ -106,18 +105,3 @@ def read_degraded(
     }
     enlarged = len(factors) == 1 and next(iter(factors)) > (1, 0) and next(iter(factors))[1] == 0
     return None if enlarged else image
-
-
-def choose_images(dataset: Path, most: int) -> list[str]:
-    """Return up to `most` file names of a dataset's test images, the first of each scene before further ones.
-
-    Raises NopairsError where the dataset has no test image.
-    """
-    index = read_index(dataset)
-    test = index[index["role"] == "test"].sort_values("path")
-    degraded = test[test["path"].str.startswith("test/degraded/")]
-    test = test if degraded.empty else degraded  # an operator observes clean ones
-    if test.empty:
-        raise NopairsError(f"{dataset}: its index has no test image; nothing to show")
-    turns = test.assign(turn=test.groupby("scene").cumcount()).sort_values(["turn", "path"])
-    return sorted(Path(path).name for path in turns["path"][:most])

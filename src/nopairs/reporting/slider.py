@@ -9,16 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from nopairs.data.images import read_rgb
+from nopairs.data.showing import Pixels, choose_images
 from nopairs.errors import NopairsError
 from nopairs.metrics.quality import psnr
-from nopairs.reporting.reading import choose_images, read_degraded
-
-Pixels = NDArray[np.uint8]
+from nopairs.reporting.reading import read_degraded
 
 # A page of a few megabytes: so many images a dataset, none larger than so many pixels a side.
 _MAX_IMAGES = 6

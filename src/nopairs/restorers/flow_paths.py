@@ -21,6 +21,8 @@ SOLVERS = ("euler", "midpoint", "heun")
 WEIGHT_POWER = 1.75
 # Points of the table from which times are drawn.
 _TABLE = 2049
+# Steps of the trajectories that are drawn: few and many.
+WAYS = (4, 16)
 Field = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """A velocity: state (batch, ...) and time (a scalar tensor) in, d state / d t of the state's shape out."""
 

@@ -20,6 +20,7 @@ from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.metrics import gaussian
+from nopairs.metrics.names import POINTS
 from nopairs.training import minimax
 from nopairs.training.loop import Batch, Trainer
 from nopairs.training.options import TrainingOptions
@@ -27,7 +28,6 @@ from nopairs.training.options import TrainingOptions
 # Weight of the critic's gradient penalty, as in its paper.
 PENALTY = 10.0
 JUDGED = 2**15  # points that a map is judged on
-POINTS = "points"  # the problem of two point masses
 # Of the photo whose patches are the source: deviation of its blur, pixels, and of its noise.
 PATCH_BLUR, PATCH_NOISE = 1.0, 0.1
 
