@@ -194,13 +194,6 @@ def test_table_plot_marks_a_missing_cell_and_the_best_one(tree: Tree) -> None:
     assert f"{best:.2f}" in bold
 
 
-def test_table_plot_of_two_datasets_names_them(tree: Tree) -> None:
-    table = read_table(tree.table)
-    both = pd.concat([table, table.assign(dataset="other")])
-    shown = texts(figures.table_plot(both))
-    assert "photos: PSNR ↑" in shown and "other: PSNR ↑" in shown
-
-
 def test_the_curve_script_draws_a_dot_a_run_and_writes_the_means(tmp_path: Path) -> None:
     runs = {}
     for run, (photos, values) in {

@@ -234,13 +234,6 @@ def test_table_view_gives_reasons_and_sources(tree: Tree) -> None:
     assert [column.metric.label for column in shown.columns if column.published] == ["PSNR"]
 
 
-def test_table_view_of_two_datasets_has_a_best_row_in_each(tree: Tree) -> None:
-    table = read_table(tree.table)
-    shown = view(pd.concat([table, table.assign(dataset="other", mean=table["mean"] / 2)]))
-    assert shown.several_datasets
-    assert [row.dataset for row in shown.rows if row.cells[0].best] == ["photos", "other"]
-
-
 def test_table_view_of_a_method_without_a_metric(tree: Tree) -> None:
     table = read_table(tree.table)
     cell = view(table[~((table["method"] == "nlm") & (table["metric"] == "swd"))]).rows[1].cells[3]

@@ -114,7 +114,7 @@ def table_plot(table: pd.DataFrame) -> Figure:
 
     Dots, not bars: a bar's length would mean nothing on axes that do not start at zero.
     """
-    datasets, methods = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["method"]))
+    methods = list(dict.fromkeys(table["method"]))
     shown = _measured(table)
     if not shown:
         raise NopairsError(f"table {table['table'].iloc[0]}: no value in it; see its notes")
@@ -122,33 +122,23 @@ def table_plot(table: pd.DataFrame) -> Figure:
     columns = math.ceil(len(shown) / rows)
     figure = Figure(figsize=(max(7.0, 2.2 + 2.75 * columns), rows * (1.05 + 0.29 * len(methods)) + 0.9))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    for axes, (dataset, name) in zip(panels.flat, shown, strict=False):
-        values = table[(table["dataset"] == dataset) & (table["metric"] == name)]
+    for axes, name in zip(panels.flat, shown, strict=False):
+        values = table[table["metric"] == name]
         _dots(axes, style.metric(name), values.drop_duplicates("method").set_index("method").reindex(methods))
-        if len(datasets) > 1:
-            axes.set_title(f"{dataset}: {axes.get_title(loc='left')}")
     for axes in panels.flat[len(shown) :]:
         axes.set_axis_off()
     panels[0, 0].set_yticks(range(len(methods)), methods)
     panels[0, 0].set_ylim(len(methods) - 0.4, -0.6)
-    _table_notes(figure, table, {name for _, name in shown})
-    where = f" on {datasets[0]}" if len(datasets) == 1 else ""
+    _table_notes(figure, table, set(shown))
     title = table["table"].iloc[0].replace("_", " ").capitalize()
-    style.set_title(figure, f"{title}{where}: each method's mean and 95 % interval")
+    style.set_title(figure, f"{title} on {table['dataset'].iloc[0]}: each method's mean and 95 % interval")
     return figure
 
 
-def _measured(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return each dataset and metric of which there is any value, ours or published."""
-    known = table[table["mean"].notna() | table["published"].notna()]
-    pairs = set(zip(known["dataset"], known["metric"], strict=True))
-    metrics = style.order_metrics(table["metric"])
-    return [
-        (dataset, name)
-        for dataset in dict.fromkeys(table["dataset"])
-        for name in metrics
-        if (dataset, name) in pairs
-    ]
+def _measured(table: pd.DataFrame) -> list[str]:
+    """Return each metric of which there is any value, ours or published."""
+    known = set(table.loc[table["mean"].notna() | table["published"].notna(), "metric"])
+    return [name for name in style.order_metrics(table["metric"]) if name in known]
 
 
 def _dots(axes: Axes, metric: style.Metric, values: pd.DataFrame) -> None:

@@ -24,7 +24,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class _Column:
-    """One metric on one dataset: its rows by method, how its values are printed, and which degradations know real pairs."""
+    """One metric: its rows by method, how its values are printed, and which degradations know real pairs."""
 
     metric: style.Metric
     rows: Mapping[str, Any]
@@ -93,7 +93,6 @@ def _first_column(table: pd.DataFrame, paired: Collection[str]) -> _Column | Non
     if not names:
         return None
     column = measured[measured["metric"] == names[0]]
-    column = column[column["dataset"] == column["dataset"].iloc[0]]
     metric = style.metric(names[0])
     rows = {str(row.method): row for row in column.itertuples()}
     return _Column(metric, rows, metric.precision(column["mean"]), paired)

@@ -77,7 +77,6 @@ class Cell:
 class Row:
     """A method's cells, one a column."""
 
-    dataset: str
     method: str
     color: str
     cells: list[Cell]
@@ -87,7 +86,6 @@ class Row:
 class Difference:
     """How far a method is from its best rival in one metric, with the interval, as text."""
 
-    dataset: str
     method: str
     metric: str
     rival: str
@@ -104,7 +102,6 @@ class TableView:
     caption: Text
     columns: list[Column]
     rows: list[Row]
-    several_datasets: bool
     general_notes: list[str]
     marked_notes: dict[str, str]
     differences: list[Difference]
@@ -129,21 +126,19 @@ def table_view(name: str, table: pd.DataFrame, caption: Text) -> TableView:
     published = set(table.loc[table["published"].notna(), "metric"])
     general = _general_notes(table, metrics)
     marks = _Marks()
-    groups = {key: group for key, group in table.groupby(["dataset", "metric"], sort=False)}
-    found = {(row.dataset, row.method, row.metric): row for row in table.itertuples()}
+    means = {metric: group for metric, group in table.groupby("metric")["mean"]}
+    found = {(row.method, row.metric): row for row in table.itertuples()}
     rows = []
-    for dataset, method in dict.fromkeys(zip(table["dataset"], table["method"], strict=True)):
+    for method in dict.fromkeys(table["method"]):
         cells = [
-            _cell(found.get((dataset, method, metric)), metric, groups.get((dataset, metric)), general, marks)
-            for metric in metrics
+            _cell(found.get((method, metric)), metric, means[metric], general, marks) for metric in metrics
         ]
-        rows.append(Row(dataset, method, style.color(method), cells))
+        rows.append(Row(method, style.color(method), cells))
     return TableView(
         name,
         caption,
         [Column(metric, style.metric(metric), metric in published) for metric in metrics],
         rows,
-        table["dataset"].nunique() > 1,
         general,
         {mark: note for note, mark in marks.letters.items()},
         _differences(table),
@@ -168,11 +163,11 @@ def _general_notes(table: pd.DataFrame, metrics: list[str]) -> list[str]:
     return notes
 
 
-def _cell(value: Any, metric: str, group: pd.DataFrame | None, general: list[str], marks: _Marks) -> Cell:
-    """Return the cell of one row of the long table (None where it has none), `group` its whole column."""
-    if value is None or group is None:
+def _cell(value: Any, metric: str, means: pd.Series, general: list[str], marks: _Marks) -> Cell:
+    """Return the cell of one row of the long table (None where it has none), `means` its whole column."""
+    if value is None:
         return Cell(None, "n/a", marks=marks.of("not measured"))
-    digits = style.metric(metric).precision(group["mean"])
+    digits = style.metric(metric).precision(means)
     note = "" if f"All values: {value.note}" in general else value.note
     known = not math.isnan(value.mean)
     published = not math.isnan(value.published)
@@ -180,7 +175,7 @@ def _cell(value: Any, metric: str, group: pd.DataFrame | None, general: list[str
         value.mean if known else None,
         f"{value.mean:.{digits}f}" if known else "n/a",
         _interval(value.ci_low, value.ci_high, digits),
-        known and value.mean == style.metric(metric).best(group["mean"]),
+        known and value.mean == style.metric(metric).best(means),
         marks.of(note if known else note or "not measured"),
         value.published if published else None,
         f"{value.published:.{digits}f}" if published else "",
@@ -211,15 +206,14 @@ def _differences(table: pd.DataFrame) -> list[Difference]:
             interval = _interval(row.difference_low, row.difference_high, digits)
             clear = row.difference_low > 0 or row.difference_high < 0
             text = f"{row.difference:+.{digits}f}"
-            differences.append(Difference(row.dataset, row.method, label, row.rival, text, interval, clear))
+            differences.append(Difference(row.method, label, row.rival, text, interval, clear))
     return differences
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure of the page: its name, caption, data address and size in pixels."""
+    """A figure of the page: its caption, data address and size in pixels."""
 
-    name: str
     caption: Text
     src: str
     width: int
@@ -237,7 +231,7 @@ def pictures(name: str, path: Path, captions: Path) -> list[Picture]:
     with Image.open(path) as image:
         width, height = image.size
     address = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-    return [Picture(name, read_caption(captions, name), address, width, height)]
+    return [Picture(read_caption(captions, name), address, width, height)]
 
 
 def readable_config(path: Path) -> str:
