@@ -18,7 +18,7 @@ from nopairs.models import load_model, make_options
 from nopairs.priors import operators
 from nopairs.priors.base import Prior, to_planes
 from nopairs.priors.operators import Operator
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware
 
 # Validation images at most, and how much of the middle of each, pixels a side: a candidate costs a reconstruction.
 MOST_JUDGES = 4
@@ -26,7 +26,6 @@ LARGEST_JUDGE = 256
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
     entry = yaml.safe_load(args.entry)
     candidates, settings = entry.get("candidates", []), entry.get("reconstruction", {})
     if len(candidates) < 2:
@@ -35,7 +34,7 @@ def main(args: argparse.Namespace) -> None:
         return
     operator = operators.read(args.operator)
     kind = registry.find(registry.PRIORS, entry["kind"])
-    device = pick_device(args.device)
+    device = hardware.start(args)
     prior = load_model(args.model).to(device)
     judges = [part(image, operator) for image in validation_images(args.dataset)]
     scores = []
@@ -91,7 +90,6 @@ if __name__ == "__main__":
     parser.add_argument("--operator", required=True, help="kind and options, as YAML or JSON")
     parser.add_argument("--border", type=int, default=0, help="pixels at each edge that do not count")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="JSON: strength, candidates, val_psnr")
     sys.exit(command.run(main, parser))

@@ -21,7 +21,7 @@ from nopairs.files import write_csv
 from nopairs.models import load_restorer, make_options, save_model
 from nopairs.restorers.folder import Folder
 from nopairs.restorers.tiling import restore_tiled
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware
 from nopairs.training.pairs import load_pairs, read_validation
 from nopairs.transport.choosing import score_alphas
 from nopairs.transport.dot import Codec, DotOptions, Enhancer, fit
@@ -34,8 +34,7 @@ Images = list[np.ndarray]
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
-    device = pick_device(args.device)
+    device = hardware.start(args)
     entry = yaml.safe_load(args.entry)
     options = make_options(DotOptions, "dot", {**entry.get("options", {}), "seed": args.seed})
     codec = Codec(load_autoencoder(args.autoencoder).to(device))
@@ -118,7 +117,6 @@ if __name__ == "__main__":
         "--natural", type=Path, help="folder of another dataset, whose clean images are the aim"
     )
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the transport")
     sys.exit(command.run(main, parser))

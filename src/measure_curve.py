@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 import yaml
 
 from nopairs import command
@@ -15,7 +14,7 @@ from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, write_csv, write_json
 from nopairs.metrics.niqe import NiqeModel
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware
 from nopairs.transport.choosing import score, score_alphas
 from nopairs.transport.dot import blend
 from nopairs.transport.loading import load_autoencoder, load_transport
@@ -25,7 +24,7 @@ SHOWN = 3  # images whose crops are kept
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
+    device = hardware.start(args)
     names = sorted(path.name for path in (args.dataset / "test" / "clean").glob("*.png"))
     if not names:
         raise NopairsError(f"{args.dataset}: no clean test images to measure against")
@@ -33,7 +32,7 @@ def main(args: argparse.Namespace) -> None:
     restored = [read_rgb(args.restored / name) for name in names]
     alphas = sorted({*yaml.safe_load(args.alphas), 0.0, 1.0})
     model = NiqeModel.load(args.niqe_model) if args.niqe_model else None
-    enhancer = load_transport(args.model, load_autoencoder(args.autoencoder).to(pick_device(args.device)))
+    enhancer = load_transport(args.model, load_autoencoder(args.autoencoder).to(device))
     rows = [{"point": "alpha", **row} for row in score_alphas(enhancer, restored, clean, alphas, model)]
     rows.append({"point": "clean", **score(clean, clean, model)})
     shown = {name: names.index(name) for name in choose_images(args.dataset, SHOWN)}
@@ -67,8 +66,7 @@ if __name__ == "__main__":
     parser.add_argument("--restored", type=Path, required=True, help="folder of restored test PNGs")
     parser.add_argument("--alphas", required=True, help="what to measure, as a JSON list; 0 and 1 always are")
     parser.add_argument("--niqe-model", type=Path, help="written by fit_niqe.py; without it there is no NIQE")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument("--crops", type=Path, required=True, help="folder for the crops")
     parser.add_argument(
         "--out", type=Path, required=True, help="CSV: a row an alpha, and one of the clean images"

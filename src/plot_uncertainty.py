@@ -17,13 +17,12 @@ from nopairs.priors import operators
 from nopairs.priors.base import to_planes
 from nopairs.reporting import style
 from nopairs.reporting.uncertainty import coverage, uncertainty
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
     operator = operators.read(args.operator)
-    device = pick_device(args.device)
+    device = hardware.start(args)
     prior = load_model(args.model).to(device)
     if not hasattr(prior, "sample"):
         raise NopairsError(f"{args.model}: this prior has no samples to show; name a wppflow")
@@ -71,8 +70,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--samples", type=int, default=39, help="of each image (default: 39)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument(
         "--out", type=Path, required=True, help="folder: a PNG and PDF of each image, and coverage.csv"
     )

@@ -16,18 +16,17 @@ from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, read_json
 from nopairs.models import load_model, make_options
 from nopairs.priors import operators
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
     entry = yaml.safe_load(args.entry)
     chosen = read_json(args.strength)["strength"]
     settings = entry.get("reconstruction", {}) | ({} if chosen is None else {"strength": chosen})
     kind = registry.find(registry.PRIORS, entry["kind"])
     options = make_options(kind.Reconstruction, entry["kind"], settings)
     operator = operators.read(args.operator)
-    device = pick_device(args.device)
+    device = hardware.start(args)
     prior = load_model(args.model).to(device)
     files = sorted(args.observations.glob("*.npy"))
     if not files:
@@ -63,7 +62,6 @@ if __name__ == "__main__":
     parser.add_argument("--operator", required=True, help="kind and options, as YAML or JSON")
     parser.add_argument("--observations", type=Path, required=True, help="folder that observe.py wrote")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the reconstructed PNGs")
     sys.exit(command.run(main, parser))

@@ -4,8 +4,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
 from nopairs import command
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.tiles import to_tensor, to_uint8
@@ -14,15 +12,15 @@ from nopairs.files import atomic_folder
 from nopairs.models import load_restorer
 from nopairs.restorers.folder import Folder
 from nopairs.restorers.tiling import restore_tiled
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
+    device = hardware.start(args)
     images = sorted(args.images.glob("*.png"))
     if not images:
         raise NopairsError(f"{args.images}: no PNG images to restore; run the preprocessing step")
-    restorer = load_restorer(args.model).to(pick_device(args.device))
+    restorer = load_restorer(args.model).to(device)
     with atomic_folder(args.out) as folder:
         for image in images:
             if isinstance(restorer, Folder):
@@ -37,7 +35,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a trained model's folder or a weight file")
     parser.add_argument("--images", type=Path, required=True, help="folder of degraded PNGs")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the restored PNGs")
     sys.exit(command.run(main, parser))

@@ -4,25 +4,23 @@ import argparse
 import sys
 from pathlib import Path
 
-import torch
-
 from nopairs import command
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, write_json
 from nopairs.metrics.names import ROUND_TRIP
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware
 from nopairs.transport.dot import Codec
 from nopairs.transport.loading import load_autoencoder
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
+    device = hardware.start(args)
     images = sorted(args.clean.glob("*.png"))
     if not images:
         raise NopairsError(f"{args.clean}: no PNG images; the dataset has no clean test images")
-    codec = Codec(load_autoencoder(args.autoencoder).to(pick_device(args.device)))
+    codec = Codec(load_autoencoder(args.autoencoder).to(device))
     with atomic_folder(args.out) as folder:
         for image in images:
             write_png(folder / image.name, to_uint8(codec.round_trip(to_tensor(read_rgb(image)[None])))[0])
@@ -36,8 +34,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--name", required=True, help="how tables call it")
     parser.add_argument("--clean", type=Path, required=True, help="folder of clean PNGs")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument("--facts", type=Path, required=True, help="JSON: what tables say of these images")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PNGs")
     sys.exit(command.run(main, parser))

@@ -27,8 +27,8 @@ from nopairs.degradation.sampling import (
 )
 from nopairs.files import write_json
 from nopairs.models import make, make_options
+from nopairs.training import hardware
 from nopairs.training.data import Images, PairedData, hold_out
-from nopairs.training.hardware import pick_device
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import load_pairs, read_validation, save_pairs
 from nopairs.training.run import train_in_passing
@@ -37,13 +37,13 @@ REAL_PAIRS = "pairs/clean"
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
+    device = hardware.start(args)
     entry = yaml.safe_load(args.entry)
     options = make_options(SamplingOptions, "sampling", entry.get("sampling", {}))
     model, channels = ready_to_sample(entry, args.model, args.dataset, args.seed)
-    model.to(pick_device(args.device), memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)
     sources = read_sources(args.dataset, entry["kind"], options.mode)
-    scores = score_candidates(model, channels, sources, options, args) if options.candidates else {}
+    scores = score_candidates(model, channels, sources, options, args, device) if options.candidates else {}
     chosen = max(scores, key=lambda strength: scores[strength], default=options.strength)
     val_psnr = {str(list(strength)): score for strength, score in scores.items()}
     write_json(args.out / "strength.json", {"strength": list(chosen), "val_psnr": val_psnr})
@@ -56,6 +56,7 @@ def score_candidates(
     sources: dict[str, np.ndarray],
     options: SamplingOptions,
     args: argparse.Namespace,
+    device: torch.device,
 ) -> dict[tuple[float, float], float]:
     """Return each candidate's validation PSNR (dB); nothing where there are no pairs to validate on."""
     selection = yaml.safe_load(args.selection)
@@ -67,7 +68,7 @@ def score_candidates(
     for strength in options.candidates if val else ():
         short = dataclasses.replace(options, strength=strength, copies=selection["copies"])
         pairs = sample_pairs(model, trained_on, short, strength, args.seed, channels=channels)
-        scores[strength] = score(pairs, selection, val, pick_device(args.device), args.seed)
+        scores[strength] = score(pairs, selection, val, device, args.seed)
         print(f"strength {list(strength)}: {scores[strength]:.2f} dB on val", flush=True)
     return scores
 
@@ -125,8 +126,7 @@ if __name__ == "__main__":
         help="the part of the dataset that those pairs are of (default: clean)",
     )
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for strength.json, clean.npy and degraded.npy"
     )

@@ -17,7 +17,7 @@ from nopairs.files import atomic_folder, write_json
 from nopairs.models import load_restorer
 from nopairs.restorers.flow_paths import WAYS, grid
 from nopairs.restorers.resflow import ResFlow, normal_field, round_trip_error
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware
 
 CROP = 128  # pixels a side, a multiple of what any network divides by
 SHOWN = 1  # images whose crops are drawn
@@ -28,8 +28,8 @@ TIMED = 3
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
-    model = load_restorer(args.model).to(pick_device(args.device))
+    device = hardware.start(args)
+    model = load_restorer(args.model).to(device)
     if not isinstance(model, ResFlow):
         raise NopairsError(f"{args.model}: is no resflow; name the folder of one")
     clean, degraded = (
@@ -95,7 +95,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="a trained resflow's folder")
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset's folder")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for the crops and flow.json")
     sys.exit(command.run(main, parser))

@@ -5,26 +5,25 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from nopairs import command
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, read_json, write_json
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware
 from nopairs.transport.choosing import CHOOSES, choose
 from nopairs.transport.loading import load_autoencoder, load_transport
 
 
 def main(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
+    device = hardware.start(args)
     images = sorted(args.restored.glob("*.png"))
     if not images:
         raise NopairsError(f"{args.restored}: no PNG images to move; restore them first")
     chosen = args.alpha in CHOOSES
     alpha = choose(read_scores(args.model / "alphas.csv") if chosen else [], args.alpha)
-    autoencoder = load_autoencoder(args.autoencoder).to(pick_device(args.device))
+    autoencoder = load_autoencoder(args.autoencoder).to(device)
     enhancer = load_transport(args.model, autoencoder)
     with atomic_folder(args.out) as folder:
         for image in images:
@@ -53,8 +52,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--restored", type=Path, required=True, help="folder of restored PNGs")
     parser.add_argument("--alpha", default="0", help=f"a number, or {' or '.join(CHOOSES)} (default: 0)")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument(
         "--facts", type=Path, required=True, help="JSON: the alpha that was used, and a remark"
     )

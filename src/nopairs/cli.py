@@ -40,31 +40,12 @@ def _add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     text = "Apply a trained restorer to photos of any size; each keeps its format, bit depth, alpha and EXIF."
     parser = commands.add_parser("restore", help="apply a trained restorer to photos", description=text)
     parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="PHOTO", help="image file, or folder of images"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        type=Path,
-        help="folder for the restored photos, or a file name for one photo",
-    )
-    parser.add_argument(
         "--model",
         required=True,
         type=Path,
         help="folder or file of a trained model, or a published weight file",
     )
-    parser.add_argument(
-        "--tile",
-        type=positive_int,
-        default=512,
-        help="side of a tile in pixels; lower it if memory is short (default: 512)",
-    )
-    parser.add_argument(
-        "--threads", type=positive_int, help="CPU threads (default: as many as there are cores)"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
+    _add_photos(parser, tile=512)
     parser.set_defaults(run=_restore)
 
 
@@ -75,16 +56,6 @@ def _add_enhance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "the same scenes; else dozens, since a few photos differ by their content more than by the restoration."
     )
     parser = commands.add_parser("enhance", help="make restored photos more natural", description=text)
-    parser.add_argument(
-        "inputs", nargs="+", type=Path, metavar="PHOTO", help="restored photos, or folders of them"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        required=True,
-        type=Path,
-        help="folder for the results, or a file name for one photo",
-    )
     parser.add_argument(
         "--autoencoder",
         required=True,
@@ -121,14 +92,32 @@ def _add_enhance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="photos of each side to fit on, at most (default: 40)",
     )
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the fitted map there")
+    _add_photos(parser, tile=1024)
+    parser.set_defaults(run=_enhance)
+
+
+def _add_photos(parser: argparse.ArgumentParser, tile: int) -> None:
+    """Add the photos, where the results go, and what the work may take."""
     parser.add_argument(
-        "--tile", type=positive_int, default=1024, help="side of a tile in pixels (default: 1024)"
+        "inputs", nargs="+", type=Path, metavar="PHOTO", help="image file, or folder of images"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        type=Path,
+        help="folder for the results, or a file name for one photo",
+    )
+    parser.add_argument(
+        "--tile",
+        type=positive_int,
+        default=tile,
+        help=f"side of a tile in pixels; lower it if memory is short (default: {tile})",
     )
     parser.add_argument(
         "--threads", type=positive_int, help="CPU threads (default: as many as there are cores)"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(default: auto)")
-    parser.set_defaults(run=_enhance)
 
 
 def _add_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

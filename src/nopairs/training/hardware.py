@@ -1,10 +1,24 @@
-"""What the machine has: device, fast bfloat16."""
+"""What the machine has, and what of it a script takes: device, threads, fast bfloat16."""
 
 from __future__ import annotations
+
+import argparse
 
 import torch
 
 from nopairs.errors import NopairsError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `start` reads."""
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+
+
+def start(args: argparse.Namespace) -> torch.device:
+    """Take as many threads as the arguments say, and return their device."""
+    torch.set_num_threads(args.threads)
+    return pick_device(args.device)
 
 
 def pick_device(name: str) -> torch.device:
