@@ -36,7 +36,10 @@ def main(args: argparse.Namespace) -> None:
     kind = registry.find(registry.PRIORS, entry["kind"])
     device = hardware.start(args)
     prior = load_model(args.model).to(device)
-    judges = [part(image, operator) for image in validation_images(args.dataset)]
+    judges = [
+        np.ascontiguousarray(image[operators.middle(image.shape[:2], operator, LARGEST_JUDGE)])
+        for image in validation_images(args.dataset)
+    ]
     scores = []
     for strength in candidates:
         options = make_options(kind.Reconstruction, entry["kind"], {**settings, "strength": strength})
@@ -53,15 +56,6 @@ def validation_images(dataset: Path) -> list[np.ndarray]:
     if not paths:
         raise NopairsError(f"{dataset}: no validation images to choose a strength on; name a `strength`")
     return [read_rgb(paths[place]) for place in evenly(len(paths), MOST_JUDGES)]
-
-
-def part(image: np.ndarray, operator: Operator) -> np.ndarray:
-    """Return the middle of an image (H, W, 3), at most `LARGEST_JUDGE` a side, of a size that the operator takes."""
-    height, width = operator.fitting_size(
-        (min(image.shape[0], LARGEST_JUDGE), min(image.shape[1], LARGEST_JUDGE))
-    )
-    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return np.ascontiguousarray(image[top : top + height, left : left + width])
 
 
 def score(

@@ -9,9 +9,10 @@ from skimage import data
 
 from nopairs.errors import NopairsError
 from nopairs.priors import operators
+from nopairs.priors.base import NoOptions
 from nopairs.priors.estimated import Kernel, KernelOptions, estimate
 from nopairs.priors.operators import Operator, gaussian_kernel
-from nopairs.priors.tv import TV, NoOptions, TVDescent
+from nopairs.priors.tv import TV, TVDescent
 
 
 def pairs(operator: Operator) -> tuple[np.ndarray, np.ndarray]:

@@ -13,8 +13,9 @@ from skimage.transform import resize
 from nopairs.data.phantoms import phantom
 from nopairs.errors import NopairsError
 from nopairs.priors import operators, radon
+from nopairs.priors.base import NoOptions
 from nopairs.priors.radon import Radon, RadonOptions
-from nopairs.priors.tv import TV, NoOptions, TVDescent
+from nopairs.priors.tv import TV, TVDescent
 
 
 def disk(side: int, radius: float, x: float = 0.0, y: float = 0.0) -> torch.Tensor:

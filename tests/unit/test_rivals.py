@@ -8,14 +8,13 @@ import torch
 from skimage import data
 
 from nopairs.errors import NopairsError
-from nopairs.priors.base import Prior
+from nopairs.priors.base import NoOptions, Prior
 from nopairs.priors.dip import DIP, DIPDescent
 from nopairs.priors.networks import Corrected, Folded, InstanceNorm, UNet
 from nopairs.priors.operators import Blur, BlurDownsample, BlurDownsampleOptions, BlurOptions
 from nopairs.priors.patchnr import PatchNR, PatchNROptions
 from nopairs.priors.pnp import DenoiserOptions, NoiseData, PlugAndPlay, PlugAndPlaySteps
 from nopairs.priors.supervised import PairData, SupervisedOptions
-from nopairs.priors.tv import NoOptions
 from nopairs.priors.zeroshot import ZSSR, Flows, ZeroShotDescent, ZeroShotPatchNR, ZSSRTraining
 from nopairs.training.options import TrainingOptions
 

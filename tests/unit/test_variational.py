@@ -8,7 +8,7 @@ import torch
 from skimage import data
 
 from nopairs.errors import NopairsError
-from nopairs.priors.base import planes
+from nopairs.priors.base import NoOptions, planes
 from nopairs.priors.operators import (
     Blur,
     BlurDownsample,
@@ -17,7 +17,7 @@ from nopairs.priors.operators import (
     Identity,
     IdentityOptions,
 )
-from nopairs.priors.tv import TV, Interpolation, NoOptions, TVDescent, variation
+from nopairs.priors.tv import TV, Interpolation, TVDescent, variation
 from nopairs.priors.variational import DescentOptions, minimise
 
 SMALLER = BlurDownsample(BlurDownsampleOptions(size=16, sigma=2.0, factor=4, noise=0.01))

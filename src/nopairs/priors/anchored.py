@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from nopairs.errors import NopairsError
-from nopairs.priors.base import Log, Prior
+from nopairs.priors.base import Log, Prior, frozen
 from nopairs.priors.operators import Operator
 from nopairs.priors.patchnr import Anchor, PatchData, PatchNR, PatchNRDescent, PatchNROptions, find
 from nopairs.priors.supervised import PairData, Supervised, SupervisedOptions
@@ -126,8 +126,7 @@ class AnchoredPatchNR(Prior):
         """Map observations (batch, channels, h, w) to images, from the network's estimates."""
         estimate = self.network.reconstruct(observed, operator, self.network.Reconstruction(), seed)
         anchor = Anchor(estimate, options.deviation)
-        frozen = self.requires_grad_(False)
-        try:
+        with frozen(self):
             return find(
                 self.flow.densities,
                 self.options,
@@ -138,5 +137,3 @@ class AnchoredPatchNR(Prior):
                 seed,
                 anchor,
             )
-        finally:
-            frozen.requires_grad_(True)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
+from nopairs.errors import NopairsError
 from nopairs.priors.operators import Operator
 from nopairs.training.hardware import autocast
 
 Log = list[dict[str, float]]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Prior(nn.Module, ABC):
@@ -53,6 +58,11 @@ class Prior(nn.Module, ABC):
         """
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """No options."""
+
+
 class NetworkPrior(Prior):
     """A `network` that maps the operator's first guess to the image; it serves the operator that it was trained for."""
 
@@ -81,3 +91,46 @@ def planes(images: np.ndarray) -> np.ndarray:
 def to_planes(image: np.ndarray) -> torch.Tensor:
     """Turn uint8 (H, W, 3) into float32 (channels, H, W) in [0, 1], of one channel where it is grey."""
     return torch.from_numpy(planes(image[None])).float() / 255
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Keep a module's parameters without gradients."""
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, val: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, float]:
+    """Return the PSNR in dB of batches whose loss is the mean squared error; nothing where there are none."""
+    if not val:
+        return {}
+    device = next(network.parameters()).device
+    errors = [
+        network.losses(1.0, **{key: value.to(device) for key, value in batch.items()})["loss"]  # type: ignore[operator]
+        for batch in val
+    ]
+    return {"psnr": -10 * float(torch.stack(errors).mean().log10())}
+
+
+def seeded(make: Callable[[], Network], seed: int) -> Network:
+    """Make a network, with the random numbers of `seed` and no effect on others."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def as_images(observed: torch.Tensor) -> np.ndarray:
+    """Return an observation (channels, h, w) as float32 images."""
+    return observed.float().cpu().numpy()
+
+
+def check_training(kind: str, steps: int, batch: int, lr: float) -> None:
+    """Raise NopairsError for a training that is none."""
+    if min(steps, batch) < 1 or lr <= 0:
+        raise NopairsError(
+            f"{kind}: training steps {steps}, batch {batch} and learning rate {lr} must be positive"
+        )

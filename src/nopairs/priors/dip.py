@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from nopairs.errors import NopairsError
-from nopairs.priors.base import Prior
+from nopairs.priors.base import NoOptions, Prior
 from nopairs.priors.networks import UNet
 from nopairs.priors.operators import Operator
-from nopairs.priors.tv import NoOptions, variation
+from nopairs.priors.tv import variation
 from nopairs.priors.variational import DescentOptions, descend
 from nopairs.training.hardware import autocast
 

@@ -15,10 +15,9 @@ from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
-from nopairs.priors.base import Prior
+from nopairs.priors.base import Prior, as_images, check_training, seeded
 from nopairs.priors.networks import Folded
 from nopairs.priors.operators import Convolution, Operator
-from nopairs.priors.zeroshot import as_images, check_training, seeded
 from nopairs.training.loop import Batch
 from nopairs.training.options import TrainingOptions
 from nopairs.training.run import train_in_passing

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopairs.errors import NopairsError
-from nopairs.priors.base import Prior
+from nopairs.priors.base import Prior, frozen
 from nopairs.priors.operators import Operator
+from nopairs.priors.patches import within
 from nopairs.priors.supervised import PairData
 from nopairs.priors.variational import DescentOptions, minimise
-from nopairs.priors.wppnet import within
 from nopairs.training.hardware import autocast
 from nopairs.training.minimax import gradient_penalty
 from nopairs.training.options import TrainingOptions
@@ -140,8 +140,5 @@ class LocalAR(Prior):
                 values = self(F.pad(image.flatten(0, 1)[:, None], reach, mode="reflect"))
             return values.float().view(len(image), -1).mean(1)
 
-        frozen = self.requires_grad_(False)
-        try:
+        with frozen(self):
             return minimise(observed, operator, penalty, options, seed)
-        finally:
-            frozen.requires_grad_(True)

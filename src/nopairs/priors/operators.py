@@ -7,6 +7,7 @@ what an operator gives.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,13 @@ def read(text: str) -> Operator:
     """Build an operator from settings as YAML or JSON, or from the JSON file that the text names."""
     settings = read_json(Path(text)) if text.endswith(".json") else yaml.safe_load(text)
     return make(settings)
+
+
+def middle(size: Sequence[int], operator: Operator, most: int) -> tuple[slice, slice]:
+    """Return rows and columns of the middle of an image of height and width `size`: at most `most` of each, as the operator takes them."""
+    height, width = operator.fitting_size((min(size[0], most), min(size[1], most)))
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    return slice(top, top + height), slice(left, left + width)
 
 
 def gaussian_kernel(size: int, sigma: float) -> torch.Tensor:

@@ -15,6 +15,11 @@ def check_size(image: torch.Tensor | np.ndarray, size: int) -> None:
         raise NopairsError(f"an image of {height}x{width} pixels is smaller than a patch of {size}x{size}")
 
 
+def within(images: torch.Tensor, edge: int) -> torch.Tensor:
+    """Cut `edge` pixels off each side of images (..., H, W)."""
+    return images[..., edge : images.shape[-2] - edge, edge : images.shape[-1] - edge]
+
+
 def some(image: torch.Tensor, size: int, count: int, generator: torch.Generator) -> torch.Tensor:
     """Return `count` patches at random places, the same ones of each image: (batch, channels * count, size^2).
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
-from nopairs.priors.base import Log, Prior
+from nopairs.priors.base import Log, Prior, frozen
 from nopairs.priors.newton import Newton, Preconditioned, patch_precision
 from nopairs.priors.operators import Operator
 from nopairs.priors.variational import DescentOptions, descend, minimise
@@ -243,11 +243,8 @@ class PatchNR(Prior):
         self, observed: torch.Tensor, operator: Operator, options: PatchNRDescent, seed: int = 0
     ) -> torch.Tensor:
         """Map observations (batch, channels, h, w) to images; the penalty is the mean over patches that are drawn in each step."""
-        frozen = self.requires_grad_(False)
-        try:
+        with frozen(self):
             return find(self.densities, self.options, self.whiten[None], observed, operator, options, seed)
-        finally:
-            frozen.requires_grad_(True)
 
 
 @dataclass(frozen=True)

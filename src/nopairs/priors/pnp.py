@@ -15,7 +15,7 @@ import torch
 
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
-from nopairs.priors.base import Prior
+from nopairs.priors.base import Prior, validate
 from nopairs.priors.networks import Folded
 from nopairs.priors.operators import Operator
 from nopairs.priors.variational import solve
@@ -98,17 +98,9 @@ class NoiseData:
         """Name the images that batches are cut from."""
         return f"crops of {len(self.images)} images"
 
-    @torch.inference_mode()
     def validate(self, network: torch.nn.Module) -> dict[str, float]:
         """Return the PSNR of denoised validation crops in dB; nothing where there are none."""
-        if not self.val:
-            return {}
-        device = next(network.parameters()).device
-        errors = [
-            network.losses(1.0, **{key: value.to(device) for key, value in batch.items()})["loss"]  # type: ignore[operator]
-            for batch in self.val
-        ]
-        return {"psnr": -10 * float(torch.stack(errors).mean().log10())}
+        return validate(network, self.val)
 
 
 class PlugAndPlay(Prior):

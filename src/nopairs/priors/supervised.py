@@ -15,11 +15,10 @@ import torch
 
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
-from nopairs.priors.base import NetworkPrior
+from nopairs.priors.base import NetworkPrior, NoOptions, validate
 from nopairs.priors.networks import Corrected, Folded, UNet
-from nopairs.priors.operators import Operator
-from nopairs.priors.tv import NoOptions
-from nopairs.priors.wppnet import within
+from nopairs.priors.operators import Operator, middle
+from nopairs.priors.patches import within
 from nopairs.training.loop import Batch
 from nopairs.training.options import TrainingOptions
 
@@ -83,7 +82,11 @@ class PairData:
         self.images, self.options, self.training, self.operator = images, options, training, operator
         patches.check_size(images, training.crop)
         generator = torch.Generator().manual_seed(VALIDATION_SEED)
-        self.val = [self._pair(torch.from_numpy(_middle(some, operator))[:, None], generator) for some in val]
+        self.val = []
+        for some in val:
+            inside = some[:, *middle(some.shape[1:], operator, VALIDATION_SIDE)].astype(np.float32)
+            clean = inside / 255 if some.dtype == np.uint8 else inside
+            self.val.append(self._pair(torch.from_numpy(clean)[:, None], generator))
 
     def _pair(self, clean: torch.Tensor, generator: torch.Generator) -> Batch:
         observed = self.operator.observe(clean, generator)
@@ -99,27 +102,9 @@ class PairData:
         """Name the images that batches are cut from."""
         return f"crops of {len(self.images)} images"
 
-    @torch.inference_mode()
     def validate(self, network: torch.nn.Module) -> dict[str, float]:
         """Return the PSNR of the validation images in dB; nothing where there are none."""
-        if not self.val:
-            return {}
-        device = next(network.parameters()).device
-        errors = []
-        for pair in self.val:
-            moved = {key: value.to(device) for key, value in pair.items()}
-            errors.append(network.losses(1.0, **moved)["loss"])  # type: ignore[operator]
-        return {"psnr": -10 * float(torch.stack(errors).mean().log10())}
-
-
-def _middle(images: np.ndarray, operator: Operator) -> np.ndarray:
-    """Cut the middle of images (count, H, W), as float32, to a size that the operator takes."""
-    height, width = operator.fitting_size(
-        (min(images.shape[1], VALIDATION_SIDE), min(images.shape[2], VALIDATION_SIDE))
-    )
-    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
-    inside = images[:, top : top + height, left : left + width].astype(np.float32)
-    return inside / 255 if images.dtype == np.uint8 else inside
+        return validate(network, self.val)
 
 
 class Supervised(NetworkPrior):

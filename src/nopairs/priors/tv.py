@@ -7,14 +7,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from nopairs.priors.base import Prior
+from nopairs.priors.base import NoOptions, Prior
 from nopairs.priors.operators import Operator
 from nopairs.priors.variational import DescentOptions, minimise
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """No options."""
 
 
 class Interpolation(Prior):

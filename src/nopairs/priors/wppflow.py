@@ -16,7 +16,8 @@ from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.priors.operators import Operator
-from nopairs.priors.wppnet import WPPNet, WPPNetOptions, within
+from nopairs.priors.patches import within
+from nopairs.priors.wppnet import WPPNet, WPPNetOptions
 from nopairs.training import parallel
 from nopairs.training.hardware import autocast
 

@@ -14,10 +14,9 @@ from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
-from nopairs.priors.base import Log, NetworkPrior
+from nopairs.priors.base import Log, NetworkPrior, NoOptions
 from nopairs.priors.networks import Folded
 from nopairs.priors.operators import Operator
-from nopairs.priors.tv import NoOptions
 from nopairs.priors.wpp import Dual, pyramid
 from nopairs.training.loop import Batch
 from nopairs.training.options import TrainingOptions
@@ -144,7 +143,7 @@ class WPPNet(NetworkPrior):
             generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
             rows = [
                 patches.grid(scale, options.patch_size, options.stride, generator).flatten(0, 1)
-                for scale in pyramid(within(found, options.edge), options.scales)
+                for scale in pyramid(patches.within(found, options.edge), options.scales)
             ]
             distances = [dual(some, options.dual_steps) for dual, some in zip(self.duals, rows, strict=True)]
             distance = torch.stack(distances).sum() / options.patch_size**2
@@ -153,8 +152,3 @@ class WPPNet(NetworkPrior):
             "misfit": misfit.detach(),
             "distance": distance.detach(),
         }
-
-
-def within(images: torch.Tensor, edge: int) -> torch.Tensor:
-    """Cut `edge` pixels off each side of images (..., H, W)."""
-    return images[..., edge : images.shape[-2] - edge, edge : images.shape[-1] - edge]

@@ -6,22 +6,17 @@ from pairs of the small image and what the operator would make of it. Both are t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-import numpy as np
 import torch
-from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
-from nopairs.priors.base import Prior
+from nopairs.priors.base import NoOptions, Prior, as_images, check_training, seeded
 from nopairs.priors.operators import Operator
 from nopairs.priors.patchnr import PatchNR, PatchNRDescent, PatchNROptions, find
 from nopairs.priors.supervised import PairData, Supervised, SupervisedOptions
-from nopairs.priors.tv import NoOptions
 from nopairs.training.hardware import autocast
 from nopairs.training.options import TrainingOptions
 from nopairs.training.run import train_in_passing
@@ -29,8 +24,6 @@ from nopairs.training.schedule import learning_rate
 
 # Decay of the average of the weights of a training.
 AVERAGE = 0.99
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,23 +175,3 @@ class ZSSR(Prior):
             train_in_passing(network, data, training, seed, observed.device)
             found.append(network.eval().reconstruct(one[None], operator, NoOptions(), seed))
         return torch.cat(found)
-
-
-def seeded(make: Callable[[], Network], seed: int) -> Network:
-    """Make a network, with the random numbers of `seed` and no effect on others."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()
-
-
-def as_images(observed: torch.Tensor) -> np.ndarray:
-    """Return an observation (channels, h, w) as float32 images."""
-    return observed.float().cpu().numpy()
-
-
-def check_training(kind: str, steps: int, batch: int, lr: float) -> None:
-    """Raise NopairsError for a training that is none."""
-    if min(steps, batch) < 1 or lr <= 0:
-        raise NopairsError(
-            f"{kind}: training steps {steps}, batch {batch} and learning rate {lr} must be positive"
-        )
