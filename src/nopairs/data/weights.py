@@ -33,6 +33,22 @@ def find(reference: str) -> tuple[str, RemoteFile]:
     return name, files[path]
 
 
+def check(value: str) -> None:
+    """Raise NopairsError for a reference to what the catalogue has not."""
+    if is_reference(value):
+        find(value)
+
+
+def local_file(value: str) -> Path:
+    """Return the path that an option's value is; raises NopairsError for a reference: it was not fetched."""
+    if is_reference(value):
+        name, file = find(value)
+        raise NopairsError(
+            f"{value}: not fetched; run `nopairs data fetch {name}`, and name data/{name}/{file.path}"
+        )
+    return Path(value)
+
+
 def references(options: dict[str, Any]) -> list[str]:
     """Return the files of the catalogue that options name."""
     return [value for value in options.values() if is_reference(value)]

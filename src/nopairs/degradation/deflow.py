@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nopairs.data import weights
 from nopairs.data.resizing import reduce
-from nopairs.data.weights import find, is_reference
 from nopairs.degradation.blocks import encoder
 from nopairs.errors import NopairsError
 from nopairs.restorers import rrdb
@@ -75,8 +75,7 @@ class DeflowOptions:
             )
         if self.start and self.encoder != "rrdb":
             raise NopairsError("deflow: `start` names an RRDB's weights; give `encoder: rrdb`")
-        if is_reference(self.start):
-            find(self.start)
+        weights.check(self.start)
 
     @property
     def roles(self) -> tuple[str, ...]:

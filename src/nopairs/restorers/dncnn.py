@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from nopairs.data.weights import find, is_reference
+from nopairs.data import weights
 from nopairs.errors import NopairsError
 from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
 from nopairs.training import parallel
@@ -41,8 +41,7 @@ class DnCNNOptions:
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise NopairsError(f"dncnn: loss {self.loss!r} is unknown; take one of {', '.join(LOSSES)}")
-        if is_reference(self.start):
-            find(self.start)
+        weights.check(self.start)
         if self.depth < 2 or self.width < 1:
             raise NopairsError(f"dncnn: depth {self.depth} and width {self.width} must be at least 2 and 1")
 
@@ -103,9 +102,9 @@ class DnCNN(nn.Module):
         if not self.options.start:
             return
         published = Pretrained(PretrainedOptions(self.options.start)).model.eval()
-        weights = published.state_dict() if self.options.batch_norm else merged(published)
+        tensors = published.state_dict() if self.options.batch_norm else merged(published)
         try:
-            self.load_state_dict(dict(zip(self.state_dict(), weights.values(), strict=True)))
+            self.load_state_dict(dict(zip(self.state_dict(), tensors.values(), strict=True)))
         except (ValueError, RuntimeError):
             raise NopairsError(
                 f"{self.options.start}: not weights of a DnCNN of {self.options.depth} layers of {self.options.width} channels; "

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from nopairs.data.weights import find, is_reference
+from nopairs.data import weights
 from nopairs.errors import NopairsError, one_line
 from nopairs.torch_compat import make_torchvision_importable
 
@@ -33,9 +33,8 @@ class PretrainedOptions:
     weight_files: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __post_init__(self) -> None:
-        if is_reference(self.weights):
-            find(self.weights)
-        elif not Path(self.weights).is_file():
+        weights.check(self.weights)
+        if not weights.is_reference(self.weights) and not Path(self.weights).is_file():
             raise NopairsError(
                 f"{self.weights}: no such weight file; give a trained model's folder or a weight file"
             )
@@ -48,19 +47,14 @@ class Pretrained(nn.Module):
 
     def __init__(self, options: PretrainedOptions) -> None:
         super().__init__()
-        if is_reference(options.weights):
-            name, file = find(options.weights)
-            raise NopairsError(
-                f"{options.weights}: not fetched; run `nopairs data fetch {name}`, and name data/{name}/{file.path}"
-            )
-        path = Path(options.weights)
-        weights = _read_weights(path)
+        path = weights.local_file(options.weights)
+        tensors = _read_weights(path)
         make_torchvision_importable()
         import spandrel
 
         try:
             loaded = spandrel.ModelLoader(device="cpu").load_from_state_dict(
-                spandrel.canonicalize_state_dict(weights)
+                spandrel.canonicalize_state_dict(tensors)
             )
         except Exception as error:  # spandrel raises many kinds for weights that it does not know
             raise NopairsError(

@@ -10,14 +10,13 @@ import itertools
 import logging
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nopairs.data.weights import find, is_reference
+from nopairs.data import weights
 from nopairs.errors import NopairsError, one_line
 from nopairs.torch_compat import make_torchvision_importable
 from nopairs.training import parallel
@@ -35,9 +34,8 @@ class Taef2Options:
     weight_files: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
 
     def __post_init__(self) -> None:
-        for weights in (self.encoder, self.decoder):
-            if is_reference(weights):
-                find(weights)
+        weights.check(self.encoder)
+        weights.check(self.decoder)
 
 
 class Taef2(nn.Module):
@@ -110,17 +108,13 @@ def _taef2_decoder(width: int = 64) -> nn.Sequential:
 
 def _load(part: nn.Module, path: str) -> None:
     """Fill a part with the tensors of a file, of whatever precision; nothing else is read from it."""
-    if is_reference(path):
-        name, file = find(path)
-        raise NopairsError(
-            f"{path}: not fetched; run `nopairs data fetch {name}`, and name data/{name}/{file.path}"
-        )
-    if not Path(path).is_file():
+    file = weights.local_file(path)
+    if not file.is_file():
         raise NopairsError(f"{path}: no such weight file; name TAEF2's encoder and decoder")
     try:
         with warnings.catch_warnings():  # about pickles, which are refused anyway
             warnings.simplefilter("ignore")
-            part.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            part.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     except Exception:  # of many kinds, some of whose messages advise to trust the file
         raise NopairsError(f"{path}: not TAEF2's weights; fetch them again") from None
 
