@@ -14,7 +14,6 @@ def main(args: argparse.Namespace) -> None:
     withheld = {"withheld": args.withheld} if args.withheld else {}
     images, whole_set, draws = measure(
         args.dataset_dir,
-        args.index,
         args.restored,
         args.metrics,
         args.niqe_model,
@@ -32,10 +31,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--restored", type=Path, required=True, help="folder with a restored PNG for every test image"
     )
-    parser.add_argument("--index", type=Path, required=True, help="the dataset's index.csv")
-    parser.add_argument(
-        "--dataset-dir", type=Path, required=True, help="folder that the index's paths are relative to"
-    )
+    parser.add_argument("--dataset-dir", type=Path, required=True, help="the dataset's folder")
     parser.add_argument(
         "--niqe-model", type=Path, help="written by fit_niqe.py; needed when niqe is measured"
     )

@@ -41,8 +41,8 @@ def write_image(path: Path, pixels: np.ndarray) -> None:
 
 def measure(dataset: Path, *options: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     out = dataset.parent / "out"
-    arguments = ["--restored", dataset.parent / "restored", "--index", dataset / "index.csv"]
-    arguments += ["--dataset-dir", dataset, "--out-images", out / "images.csv", "--out-set", out / "set.csv"]
+    arguments = ["--restored", dataset.parent / "restored", "--dataset-dir", dataset]
+    arguments += ["--out-images", out / "images.csv", "--out-set", out / "set.csv"]
     arguments += ["--out-draws", out / "draws.csv"]
     assert run_script("measure", *arguments, *options) == 0
     return pd.read_csv(out / "images.csv", index_col="image"), pd.read_csv(

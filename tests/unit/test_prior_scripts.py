@@ -165,8 +165,7 @@ def test_a_prior_goes_from_clean_images_to_measures(name: str, dataset: Path, tm
         assert chosen["strength"] == ENTRIES[name].get("reconstruction", {}).get("strength")
     where = {"model": model, "strength": strength, "out": out}
     script("reconstruct").main(argparse.Namespace(**shared, **where))
-    index = dataset / "dataset/index.csv"
-    images, *_ = measure(dataset / "dataset", index, out, ["psnr", "swd"], None, 0, border=12)
+    images, *_ = measure(dataset / "dataset", out, ["psnr", "swd"], None, 0, border=12)
     assert images.image.tolist() == ["gravel"]
     start = 22.2  # dB: bicubic
     low = {"bicubic": start - 0.2, "wpp": start - 1, "wppflow": start - 1}.get(name, start)
@@ -208,8 +207,7 @@ def test_a_border_is_left_out_of_every_measure(dataset: Path, tmp_path: Path) ->
     folder = dataset / "dataset"
 
     def measured(name: str, border: int, *metrics: str) -> pd.Series:
-        index = folder / "index.csv"
-        images, whole, _ = measure(folder, index, tmp_path / name, metrics, None, 0, border=border)
+        images, whole, _ = measure(folder, tmp_path / name, metrics, None, 0, border=border)
         return pd.concat([images.iloc[0], whole.set_index("metric").value])
 
     edge = measured("edge", 10, "psnr", "ssim", "swd")

@@ -50,8 +50,7 @@ rule measure:
         arguments=measure_arguments,
         code=code("measure.py"),
     shell:
-        "{params.python}/measure.py --restored {input.restored} --index {input.index}"
-        " --dataset-dir results/data/{wildcards.dataset} {params.arguments:q}"
+        "{params.python}/measure.py --restored {input.restored} --dataset-dir results/data/{wildcards.dataset} {params.arguments:q}"
         " --out-images {output.images} --out-set {output.set} --out-draws {output.draws} 2>&1 | tee {log}"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from nopairs.data.images import evenly, read_rgb
+from nopairs.data.index import read_index
 from nopairs.errors import NopairsError
 from nopairs.metrics import inception, niqe, perceptual, quality
 from nopairs.metrics.names import NEED_TRUTH
@@ -33,7 +34,6 @@ class Restoration:
 
 def measure(
     dataset: Path,
-    index: Path,
     restored: Path,
     metrics: Sequence[str],
     niqe_model: Path | None,
@@ -45,7 +45,6 @@ def measure(
 
     Args:
         dataset: the dataset's folder.
-        index: its index.csv.
         restored: folder with a PNG of the same name for every image of test/degraded, or of test/clean where an operator
             observes the test images.
         metrics: which of `names.METRICS`.
@@ -64,7 +63,7 @@ def measure(
     """
     if "niqe" in metrics and niqe_model is None:
         raise NopairsError("niqe: no model given; add --niqe-model, or leave niqe out of --metrics")
-    table = pd.read_csv(index, dtype=str, keep_default_na=False)
+    table = read_index(dataset)
     tests = _test_images(table, dataset, restored)
     has_truth = all(test.clean for test in tests)
     pair_measures, notes = _pair_measures(metrics, "" if has_truth else f"not available: {withheld}")
