@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from nopairs import command
-from nopairs.reporting.submission import read_blocks, write_csv, write_mat
+from nopairs.reporting.submission import read_blocks, write_blocks_csv, write_mat
 
 
 def main(args: argparse.Namespace) -> None:
@@ -17,7 +17,7 @@ def main(args: argparse.Namespace) -> None:
         pd.read_csv(args.timing, sep="\t").s.mean() if args.timing and args.timing.is_file() else float("nan")
     )
     write_mat(args.out / "SubmitSrgb.mat", blocks, seconds / megapixels, args.method)
-    write_csv(args.out / "SubmitSrgb.csv", blocks)
+    write_blocks_csv(args.out / "SubmitSrgb.csv", blocks)
     print(f"{args.out}: {blocks.shape[0]} images of {blocks.shape[1]} blocks")
 
 

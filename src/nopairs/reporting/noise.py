@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
+from nopairs.files import read_json
 from nopairs.reporting import style
 
 _MAX_PATCHES = 4
@@ -41,7 +41,7 @@ def read_noise(folder: Path) -> Noise:
         raise NopairsError(
             f"{folder}: its two pictures are not equal strips of square patches; make it again"
         )
-    return Noise(clean, degraded, json.loads((folder / "noise.json").read_text()))
+    return Noise(clean, degraded, read_json(folder / "noise.json"))
 
 
 @style.styled()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 import string
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from nopairs.errors import NopairsError
+from nopairs.files import read_json
 from nopairs.metrics.names import NEED_TRUTH
 from nopairs.reporting import style
 from nopairs.reporting.reading import hide_folders
@@ -236,7 +236,7 @@ def pictures(name: str, path: Path, captions: Path) -> list[Picture]:
 
 def readable_config(path: Path) -> str:
     """Return a JSON config as YAML, without the folders that absolute paths tell."""
-    config = _without_folders(json.loads(path.read_text()))
+    config = _without_folders(read_json(path))
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=100)
 
 

@@ -62,7 +62,7 @@ def write_mat(path: Path, blocks: np.ndarray, seconds_per_megapixel: float, meth
         scipy.io.savemat(temporary, content, do_compression=True)
 
 
-def write_csv(path: Path, blocks: np.ndarray) -> None:
+def write_blocks_csv(path: Path, blocks: np.ndarray) -> None:
     """Write blocks as `read_blocks` gives them as rows of ID and BLOCK."""
     with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
