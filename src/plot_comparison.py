@@ -10,12 +10,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from nopairs import command
-from nopairs.data.images import read_rgb
 from nopairs.data.showing import Box, choose_images
 from nopairs.files import atomic_folder
 from nopairs.reporting import style
 from nopairs.reporting.comparison import comparison
-from nopairs.reporting.reading import named_path, read_degraded
+from nopairs.reporting.reading import named_path, read_versions
 
 IMAGES = 3  # drawn where none is named
 
@@ -30,15 +29,8 @@ def main(args: argparse.Namespace) -> None:
 
 def compare(dataset: Path, name: str, restored: Mapping[str, Path], zoom: Box | None) -> Figure:
     """Draw the test image `name` of a dataset's folder; `restored` holds each method's folder."""
-    truth = dataset / "test" / "clean" / name
-    images = {method: read_rgb(folder / name) for method, folder in restored.items()}
-    return comparison(
-        f"{dataset.name}, {Path(name).stem}: restored by each method",
-        read_degraded(dataset, name, images),
-        images,
-        read_rgb(truth) if truth.exists() else None,
-        zoom,
-    )
+    title = f"{dataset.name}, {Path(name).stem}: restored by each method"
+    return comparison(title, *read_versions(dataset, name, restored), zoom)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from nopairs.degradation.ludvae import (
     LudVaeOptions,
     correlate,
     gaussian_nll,
-    kl_to_standard_normal,
 )
 from nopairs.errors import NopairsError
+from nopairs.training.divergence import kl_to_standard_normal
 
 SMALL = {"width": 8, "code_width": 4, "noise_width": 4, "blocks": 1, "stride": 2}
 

@@ -15,6 +15,7 @@ from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
 from nopairs.degradation.covariance import BLOCK, LocalCovariance, to_blocks, without_means
 from nopairs.errors import NopairsError
 from nopairs.training import parallel
+from nopairs.training.divergence import kl_to_standard_normal
 
 H_KINDS = ("gaussian_blur", "additive_noise", "identity")
 IMAGE_LATENTS = ("vq", "continuous")
@@ -135,11 +136,6 @@ def correlate(noise: torch.Tensor, sigma: float) -> torch.Tensor:
     """Correlate white noise (batch, channels, H, W) by a Gaussian of `sigma` pixels, keeping its variance."""
     size = 2 * math.ceil(3 * sigma) + 1
     return gaussian_blur(noise, size, sigma) / gaussian_taps(size, sigma).square().sum()
-
-
-def kl_to_standard_normal(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
-    """Return KL(N(mean, exp(log_variance)) || N(0, I)), summed over all elements."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum()
 
 
 class Hierarchy(nn.Module):

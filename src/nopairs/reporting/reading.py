@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
 
+Pixels = NDArray[np.uint8]
 _TABLE_TEXT = ["table", "dataset", "method", "metric", "rival", "source", "note"]
 _TABLE_NUMBERS = [
     *("mean", "std", "n", "seeds", "ci_low", "ci_high"),
@@ -90,18 +91,27 @@ def _read_csv(path: Path) -> pd.DataFrame:
     return frame
 
 
-def read_degraded(
-    dataset: Path, name: str, restored: Mapping[str, NDArray[np.uint8]]
-) -> NDArray[np.uint8] | None:
-    """Return a test image as it was degraded; None where it is smaller than its restored versions by a whole factor, or missing."""
-    path = dataset / "test" / "degraded" / name
-    if not path.exists():
-        return None
-    image = read_rgb(path)
+def read_versions(
+    dataset: Path, name: str, restored: Mapping[str, Path]
+) -> tuple[Pixels | None, dict[str, Pixels], Pixels | None]:
+    """Return a test image as it was degraded, as it is restored in each method's folder, and clean; None for what is missing.
+
+    A degraded one that is smaller than its restored versions by a whole factor is left out too.
+    """
+    images = {method: read_rgb(folder / name) for method, folder in restored.items()}
+    degraded, clean = (
+        read_rgb(path) if (path := dataset / "test" / side / name).exists() else None
+        for side in ("degraded", "clean")
+    )
+    if degraded is not None and _enlarged(degraded, images.values()):
+        degraded = None
+    return degraded, images, clean
+
+
+def _enlarged(degraded: Pixels, restored: Iterable[Pixels]) -> bool:
     factors = {
         (large // side, large % side)
-        for other in restored.values()
-        for large, side in zip(other.shape[:2], image.shape[:2], strict=True)
+        for other in restored
+        for large, side in zip(other.shape[:2], degraded.shape[:2], strict=True)
     }
-    enlarged = len(factors) == 1 and next(iter(factors)) > (1, 0) and next(iter(factors))[1] == 0
-    return None if enlarged else image
+    return len(factors) == 1 and next(iter(factors)) > (1, 0) and next(iter(factors))[1] == 0

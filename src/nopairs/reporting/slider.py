@@ -11,11 +11,10 @@ from typing import Any
 
 from PIL import Image
 
-from nopairs.data.images import read_rgb
 from nopairs.data.showing import Pixels, choose_images
 from nopairs.errors import NopairsError
 from nopairs.metrics.quality import psnr
-from nopairs.reporting.reading import read_degraded
+from nopairs.reporting.reading import read_versions
 
 # A page of a few megabytes: so many images a dataset, none larger than so many pixels a side.
 _MAX_IMAGES = 6
@@ -35,10 +34,7 @@ def slider_images(dataset: Path, restored: Mapping[str, Path]) -> list[dict[str,
 
 
 def _image(dataset: Path, name: str, restored: Mapping[str, Path]) -> dict[str, Any]:
-    truth = dataset / "test" / "clean" / name
-    clean = read_rgb(truth) if truth.exists() else None
-    images = {method: read_rgb(folder / name) for method, folder in restored.items()}
-    degraded = read_degraded(dataset, name, images)
+    degraded, images, clean = read_versions(dataset, name, restored)
     images = ({"input": degraded} if degraded is not None else {}) | images
     first, shown = next(iter(images.items()))
     for method, image in images.items():

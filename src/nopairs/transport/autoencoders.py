@@ -20,6 +20,7 @@ from nopairs.data import weights
 from nopairs.errors import NopairsError, one_line
 from nopairs.torch_compat import make_torchvision_importable
 from nopairs.training import parallel
+from nopairs.training.divergence import kl_to_standard_normal
 
 # Side of the image that shows by how much an autoencoder of unknown architecture shrinks.
 PROBE = 64
@@ -269,7 +270,7 @@ class Embedded(nn.Module):
         noise = parallel.randn_like(mean)
         decoded = self.decode(mean + noise * (0.5 * log_variance).exp()).float()
         error = F.mse_loss(decoded, clean)
-        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum() / clean.numel()
+        divergence = kl_to_standard_normal(mean, log_variance) / clean.numel()
         return {"loss": error + self.options.kl * divergence, "mse": error, "kl": divergence}
 
 
