@@ -244,6 +244,7 @@ def _enhance(args: argparse.Namespace) -> int:
 
 
 def alpha_value(text: str) -> float:
+    """Parse an argument that is an alpha which transports take."""
     from nopairs.transport.dot import HIGHEST_ALPHA, LOWEST_ALPHA
 
     value = float(text)

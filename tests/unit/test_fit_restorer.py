@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,10 @@ import pytest
 import torch
 from skimage import data
 
+from fit_restorer import choose_options, main, tell_if_no_better
 from nopairs.errors import NopairsError
 from nopairs.models import load_model, make, save_model
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-from fit_restorer import choose_options, main, tell_if_no_better
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.1])

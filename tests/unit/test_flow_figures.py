@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,6 @@ from nopairs.errors import NopairsError
 from nopairs.files import write_csv
 from nopairs.models import make, save_model
 from nopairs.reporting import flow, style
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 from trace_flow import STEPS, main
 
 OPTIONS = {

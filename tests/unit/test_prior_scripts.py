@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,12 @@ import pandas as pd
 import pytest
 import yaml
 
+import choose_strength
+import estimate_operator
+import fit_prior
+import observe
+import plot_uncertainty
+import reconstruct
 from nopairs.data.images import read_rgb, write_png
 from nopairs.data.preprocess import Recipe, write_dataset
 from nopairs.data.sources import collect
@@ -22,7 +26,6 @@ from nopairs.errors import NopairsError
 from nopairs.metrics.evaluate import measure
 from nopairs.training.pairs import save_pairs
 
-ROOT = Path(__file__).resolve().parents[2]
 OPERATOR = json.dumps({"kind": "blur_downsample", "factor": 2, "size": 8, "sigma": 1.0, "noise": 0.01})
 ENTRIES: dict[str, dict[str, Any]] = {
     "bicubic": {"kind": "interpolation"},
@@ -118,14 +121,6 @@ ENTRIES: dict[str, dict[str, Any]] = {
 }
 
 
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"src/{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("textures")
@@ -135,7 +130,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = argparse.Namespace(
         dataset=folder / "dataset", operator=OPERATOR, seed=0, out=folder / "observed"
     )
-    script("observe").main(arguments)
+    observe.main(arguments)
     return folder
 
 
@@ -155,16 +150,16 @@ def common(folder: Path, name: str) -> dict[str, Any]:
 def test_a_prior_goes_from_clean_images_to_measures(name: str, dataset: Path, tmp_path: Path) -> None:
     shared = common(dataset, name)
     model, strength, out = tmp_path / "model", tmp_path / "strength.json", tmp_path / "restored"
-    script("fit_prior").main(argparse.Namespace(**shared, out=model))
+    fit_prior.main(argparse.Namespace(**shared, out=model))
     assert json.loads((model / "model.json").read_text())["family"] == "prior"
-    script("choose_strength").main(argparse.Namespace(**shared, model=model, border=12, out=strength))
+    choose_strength.main(argparse.Namespace(**shared, model=model, border=12, out=strength))
     chosen = json.loads(strength.read_text())
     if "candidates" in ENTRIES[name]:
         assert chosen["strength"] == 10.0 and chosen["val_psnr"][1] > chosen["val_psnr"][0]
     else:
         assert chosen["strength"] == ENTRIES[name].get("reconstruction", {}).get("strength")
     where = {"model": model, "strength": strength, "out": out}
-    script("reconstruct").main(argparse.Namespace(**shared, **where))
+    reconstruct.main(argparse.Namespace(**shared, **where))
     images, *_ = measure(dataset / "dataset", out, ["psnr", "swd"], None, 0, border=12)
     assert images.image.tolist() == ["gravel"]
     start = 22.2  # dB: bicubic
@@ -174,7 +169,7 @@ def test_a_prior_goes_from_clean_images_to_measures(name: str, dataset: Path, tm
     if name == "wppflow":
         show = {"model": model, "border": 12, "images": 1, "samples": 19, "out": tmp_path / "uncertainty"}
         paths = {"dataset": dataset / "dataset", "observations": dataset / "observed"}
-        script("plot_uncertainty").main(
+        plot_uncertainty.main(
             argparse.Namespace(operator=OPERATOR, seed=0, threads=1, device="cpu", **show, **paths)
         )
         assert (tmp_path / "uncertainty/gravel.png").is_file()
@@ -186,13 +181,13 @@ def test_observations_have_noise_of_their_own_and_their_size(dataset: Path, tmp_
     observed = np.load(dataset / "observed/gravel.npy")
     assert observed.shape == (1, 128, 128) and observed.dtype == np.float32
     arguments = {"dataset": dataset / "dataset", "operator": OPERATOR}
-    script("observe").main(argparse.Namespace(**arguments, seed=0, out=tmp_path / "again"))
+    observe.main(argparse.Namespace(**arguments, seed=0, out=tmp_path / "again"))
     assert (np.load(tmp_path / "again/gravel.npy") == observed).all()
-    script("observe").main(argparse.Namespace(**arguments, seed=1, out=tmp_path / "other"))
+    observe.main(argparse.Namespace(**arguments, seed=1, out=tmp_path / "other"))
     assert abs((np.load(tmp_path / "other/gravel.npy") - observed).std() - 0.01 * 2**0.5) < 0.001
     misfit = json.dumps({"kind": "blur_downsample", "factor": 3, "size": 9, "sigma": 1.0, "noise": 0.01})
     with pytest.raises(NopairsError, match=r"gravel\.png: an image of 256x256 pixels: both sides must be"):
-        script("observe").main(
+        observe.main(
             argparse.Namespace(dataset=dataset / "dataset", operator=misfit, seed=0, out=tmp_path / "x")
         )
 
@@ -223,16 +218,16 @@ def test_observations_of_one_shape_are_reconstructed_together(tmp_path: Path) ->
     for k, shape in enumerate(shapes):
         files.append(tmp_path / f"{k}.npy")
         np.save(files[-1], np.zeros(shape, np.float32))
-    groups = script("reconstruct").batches(files, 2)
+    groups = reconstruct.batches(files, 2)
     assert [[int(file.stem) for file in group] for group in groups] == [[0, 1], [2, 4], [3]]
 
 
 def test_without_validation_images_no_strength_is_chosen(dataset: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shared = common(dataset, "l2_tv")
-    script("fit_prior").main(argparse.Namespace(**shared, out=model))
+    fit_prior.main(argparse.Namespace(**shared, out=model))
     with pytest.raises(NopairsError, match="no validation images"):
-        script("choose_strength").main(
+        choose_strength.main(
             argparse.Namespace(
                 **{**shared, "dataset": tmp_path}, model=model, border=0, out=tmp_path / "s.json"
             )
@@ -243,7 +238,7 @@ def test_a_single_candidate_needs_no_choosing(dataset: Path, tmp_path: Path) -> 
     shared = common(dataset, "l2_tv")
     entry = json.dumps({**yaml.safe_load(shared["entry"]), "candidates": [7.0]})
     args = argparse.Namespace(**{**shared, "entry": entry}, model=tmp_path, border=0, out=tmp_path / "s.json")
-    script("choose_strength").main(args)
+    choose_strength.main(args)
     assert json.loads(args.out.read_text())["strength"] == 7.0
 
 
@@ -254,7 +249,7 @@ def test_an_operator_is_estimated_and_used(dataset: Path, tmp_path: Path) -> Non
     clean = np.stack(tiles)
     noisy = np.clip(clean + 10 * rng.standard_normal(clean.shape), 0, 255).astype(np.uint8)
     save_pairs(tmp_path / "pairs", clean, noisy)
-    script("estimate_operator").main(
+    estimate_operator.main(
         argparse.Namespace(pairs=tmp_path / "pairs", size=3, out=tmp_path / "operator.json")
     )
     found = json.loads((tmp_path / "operator.json").read_text())
@@ -265,10 +260,10 @@ def test_an_operator_is_estimated_and_used(dataset: Path, tmp_path: Path) -> Non
     write_png(tmp_path / "photos/test/degraded/a.png", noisy[0])
     settings = json.dumps({"kind": "estimated", "degradation": "awgn", "size": 3})
     shared = {**common(dataset, "l2_tv"), "operator": str(tmp_path / "operator.json")}
-    script("observe").main(
+    observe.main(
         argparse.Namespace(dataset=tmp_path / "photos", operator=settings, seed=0, out=tmp_path / "observed")
     )
-    script("fit_prior").main(argparse.Namespace(**shared, out=tmp_path / "model"))
+    fit_prior.main(argparse.Namespace(**shared, out=tmp_path / "model"))
     (tmp_path / "strength.json").write_text('{"strength": 4.0}')
     shared["observations"] = tmp_path / "observed"
     where = {
@@ -276,7 +271,7 @@ def test_an_operator_is_estimated_and_used(dataset: Path, tmp_path: Path) -> Non
         "strength": tmp_path / "strength.json",
         "out": tmp_path / "restored",
     }
-    script("reconstruct").main(argparse.Namespace(**shared, **where))
+    reconstruct.main(argparse.Namespace(**shared, **where))
     restored = read_rgb(tmp_path / "restored/a.png")
     errors = [np.square(image - clean[0].astype(float)).mean() for image in (noisy[0], restored)]
     assert errors[1] < 0.7 * errors[0]

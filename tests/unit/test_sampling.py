@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import sample_pairs as script
 from nopairs.data.images import write_png
 from nopairs.degradation.awgn import Awgn, AwgnOptions
 from nopairs.degradation.sampling import SamplingOptions, sample_pairs
 from nopairs.errors import NopairsError
 from nopairs.training.pairs import load_pairs, save_pairs
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-
-import sample_pairs as script
 
 
 def tiles(count: int = 5) -> np.ndarray:

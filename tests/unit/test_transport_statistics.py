@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import fit_transport
 from nopairs.errors import NopairsError
 from nopairs.training.pairs import save_pairs
 from nopairs.transport.dot import DotOptions
 from nopairs.transport.statistics import deal, photos_of, spread
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-
-import fit_transport
 
 WHOLE = [f"photo{k // 3}" for k in range(36)]  # three tiles each
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from http_server import serving
 
+import fetch_weights
 from nopairs import command
 from nopairs.data import entries, store, weights
 from nopairs.data.download import Patience
@@ -19,9 +19,6 @@ from nopairs.files import read_json
 from nopairs.models import load_restorer
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-import fetch_weights
 
 ENTRY = """\
 title: Ours

@@ -182,7 +182,7 @@ def perceptron(inputs: int, outputs: int, width: int, depth: int) -> nn.Sequenti
 
 
 class Contest(nn.Module):
-    """A map, and where the method has one a critic, with the losses of one of `METHODS`; networks are the same for all."""
+    """A map, and where the method has one a critic, with the losses of `ots`, `gan_w2` or `gan_w1`; networks are the same for all."""
 
     def __init__(self, problem: Problem, method: str, weight: float, options: BiasOptions) -> None:
         """`weight` is that of the content loss; OTS's cost has weight 1."""
