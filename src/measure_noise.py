@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from nopairs import command
-from nopairs.data.images import evenly, read_rgb, write_png
+from nopairs.data.images import read_rgb, write_png
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, read_json, write_json
 from nopairs.metrics.noise import noise_statistics, pick_patches
@@ -21,8 +21,6 @@ def main(args: argparse.Namespace) -> None:
     names = sorted(path.name for path in args.clean.glob("*.png"))
     if not names:
         raise NopairsError(f"{args.clean}: no PNG in it; name the folder of clean images")
-    if args.limit:
-        names = [names[i] for i in evenly(len(names), args.limit)]
     clean = [read_rgb(args.clean / name) for name in names]
     degraded = [read_rgb(args.degraded / name) for name in names] if args.degraded else degrade(clean, args)
     statistics = noise_statistics([image / 255 for image in clean], [image / 255 for image in degraded])
@@ -68,5 +66,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for noise.json, clean.png and degraded.png"
     )
-    parser.add_argument("--limit", type=int, help="use at most this many pairs, evenly spread over the names")
     sys.exit(command.run(main, parser))

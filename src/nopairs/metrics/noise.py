@@ -14,6 +14,7 @@ FREQUENCIES = 16  # radial bins between 0 and 0.5 cycles per pixel
 LEVELS = 16  # intensity bins between 0 and 1
 FEWEST_PIXELS = 200  # in an intensity bin; below it the deviation is uncertain by more than 5 %
 LAG = 5
+PATCHES, SIDE = 6, 96  # that are shown: how many, and their side in pixels
 
 
 def noise_statistics(clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -132,10 +133,9 @@ def _autocorrelation(noises: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def pick_patches(
-    clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray], seed: int, count: int = 6, side: int = 96
+    clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray], seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pick patches that show noise well, each the closest to middle intensity of 16 random ones, as two
-    strips.
+    """Pick `PATCHES` patches that show noise well, each the closest to middle intensity of 16 random ones, as two strips.
 
     The choice depends on the clean images and the seed only, so that the strips of several noise sources over
     one set of clean images show the same places.
@@ -144,13 +144,11 @@ def pick_patches(
         clean: uint8 images (height, width, 3).
         degraded: their degraded versions.
         seed: of the candidates.
-        count: number of patches.
-        side: of a patch; smaller where an image is smaller.
 
     Returns:
-        The clean and the degraded strip, each uint8 (side, count * side, 3).
+        The clean and the degraded strip, each uint8 (side, PATCHES * side, 3); side is `SIDE`, less where an image is smaller.
     """
-    side = min(side, *(length for image in clean for length in image.shape[:2]))
+    side = min(SIDE, *(length for image in clean for length in image.shape[:2]))
     rng = np.random.default_rng(seed)
 
     def candidate() -> tuple[float, int, tuple[slice, slice]]:
@@ -159,7 +157,7 @@ def pick_patches(
         place = (slice(top, top + side), slice(left, left + side))
         return abs(clean[position][place].mean() - 127.5), position, place
 
-    chosen = [min((candidate() for _ in range(16)), key=lambda found: found[0]) for _ in range(count)]
+    chosen = [min((candidate() for _ in range(16)), key=lambda found: found[0]) for _ in range(PATCHES)]
     clean_strip, degraded_strip = (
         np.concatenate([images[position][place] for _, position, place in chosen], 1)
         for images in (clean, degraded)

@@ -21,7 +21,6 @@ def restore_tiled(
     image: torch.Tensor,
     tile: int = TILE,
     margin: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> torch.Tensor:
     """Restore an image in tiles, as `restore_parts` does.
 
@@ -30,7 +29,6 @@ def restore_tiled(
         image: float32 (1, C, H, W) in [0, 1], of any size from one pixel.
         tile: side of a tile without its margins, in pixels.
         margin: context on each side in pixels; the restorer's own if None.
-        progress: called after each tile with the number of tiles done and their total.
 
     Returns:
         The restored image, on the same device, not clipped: of the same shape, or larger by the restorer's `scale`.
@@ -47,7 +45,7 @@ def restore_tiled(
     def write(rows: slice, columns: slice, restored: torch.Tensor) -> None:
         output[:, :, rows, columns] = restored.to(output.device)
 
-    restore_parts(restorer, image.shape[2:], read, write, tile, margin, progress)
+    restore_parts(restorer, image.shape[2:], read, write, tile, margin)
     return output
 
 
