@@ -212,6 +212,52 @@ def test_weights_decay_where_asked_and_not_otherwise(tmp_path: Path) -> None:
     assert norms[1.0] < 0.98 * norms[0.0]
 
 
+def test_each_step_has_its_rate_its_moments_decays_and_a_clipped_gradient(tmp_path: Path) -> None:
+    run = trainer(tmp_path, dataclasses.replace(OPTIONS, lr=0.1, warmup=4, clip=1e-3, betas=(0.1, 0.2)))
+    optimiser, rates, norms = run.optimisers[""], [], []
+    step = optimiser.step
+
+    def remembered() -> None:
+        (group,) = optimiser.param_groups
+        assert group["betas"] == (0.1, 0.2)
+        rates.append(group["lr"])
+        norms.append(float(torch.cat([parameter.grad.flatten() for parameter in group["params"]]).norm()))
+        step()
+
+    optimiser.step = remembered  # type: ignore[method-assign, assignment]
+    for _ in range(5):
+        run._step()
+    assert rates == pytest.approx([0.025, 0.05, 0.075, 0.1, 0.1])
+    assert norms == pytest.approx([1e-3] * 5, rel=0.01)
+
+
+def test_what_a_step_draws_is_its_own_and_repeats(tmp_path: Path) -> None:
+    def drawn(seed: int, first: int) -> list[float]:
+        run, seen = trainer(tmp_path), []
+        run.seed, run.state.step, original = seed, first, run.losses
+
+        def losses(progress: float, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
+            seen.append(float(torch.rand(())))
+            return original(progress, **batch)
+
+        run.losses = losses
+        for _ in range(first, 3):
+            run._step()
+        return seen
+
+    whole, later, other = drawn(5, 0), drawn(5, 1), drawn(6, 0)
+    assert whole[1:] == later
+    assert len({*whole, *other}) == 6
+
+
+def test_the_average_follows_quickly_at_first(tmp_path: Path) -> None:
+    run = trainer(tmp_path, dataclasses.replace(OPTIONS, ema=0.999))
+    start = [parameter.detach().clone() for parameter in run.network.parameters()]
+    run._step()
+    for average, before, now in zip(run.average.parameters(), start, run.network.parameters(), strict=True):
+        torch.testing.assert_close(average, 0.1 * before + 0.9 * now)
+
+
 def test_a_loss_that_is_not_finite_stops_and_names_step_and_batch(tmp_path: Path) -> None:
     run = trainer(tmp_path)
     run.losses = lambda progress, **batch: {"loss": torch.tensor(float("nan"), requires_grad=True)}
