@@ -1,18 +1,19 @@
-"""A training script's state: resumed only where it belongs."""
+"""A training script's state, resumed only where it belongs, and the model that it saves."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from nopairs.models import make
 from nopairs.training import run
 from nopairs.training.data import PairedData
-from nopairs.training.loop import Trainer
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import load_pairs, save_pairs
 
@@ -21,24 +22,46 @@ ENTRY = (
 )
 
 
-def test_other_pairs_make_another_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fingerprints = []
-    original = Trainer.__init__
+class Asked(Exception):
+    """Instead of a training, with its fingerprint."""
 
-    def remember(self: Trainer, *args: object, fingerprint: str, **others: object) -> None:
-        fingerprints.append(fingerprint)
-        original(self, *args, fingerprint=fingerprint, **others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Trainer, "__init__", remember)
-    (tmp_path / "index.csv").write_text("path\n")
-    clean = np.zeros((2, 8, 8, 3), np.uint8)
-    rarely = ENTRY.replace('"crop": 8', '"crop": 8, "save_every": 600')
-    for k, (noise, entry) in enumerate(((5, ENTRY), (5, rarely), (9, ENTRY))):
-        save_pairs(tmp_path, clean, clean + np.uint8(noise))
-        args = argparse.Namespace(entry=entry, seed=0, threads=1, device="cpu", out=tmp_path / f"{k}")
+@pytest.mark.parametrize(
+    ("changed", "another"),
+    [
+        ({}, False),
+        ({"training": ENTRY.replace('"crop": 8', '"crop": 8, "save_every": 600')}, False),
+        ({"training": ENTRY.replace('"crop": 8', '"crop": 8, "lr": 0.1')}, True),
+        ({"training": ENTRY.replace('"depth": 2', '"depth": 3')}, True),
+        ({"seed": 1}, True),
+        ({"pairs": 9}, True),
+        ({"index": "path,other\n"}, True),
+        ({"code": "changed"}, True),
+    ],
+)
+def test_what_makes_another_fingerprint(
+    changed: dict[str, object], another: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*_: object, fingerprint: str, **__: object) -> None:
+        raise Asked(fingerprint)
+
+    def fingerprint(
+        training: str = ENTRY, seed: int = 0, pairs: int = 5, index: str = "", code: str = ""
+    ) -> str:
+        monkeypatch.setattr(run, "code_digest", lambda *files: code)
+        (tmp_path / "index.csv").write_text(index)
+        clean = np.zeros((2, 8, 8, 3), np.uint8)
+        save_pairs(tmp_path, clean, clean + np.uint8(pairs))
+        args = argparse.Namespace(entry=training, seed=seed, threads=1, device="cpu", out=tmp_path / "out")
         args.dataset = args.pairs = tmp_path
-        run.train_and_save("restorer", args, lambda options: PairedData(*load_pairs(tmp_path), [], options))
-    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+        with pytest.raises(Asked) as asked:
+            run.train_and_save(
+                "restorer", args, lambda options: PairedData(*load_pairs(tmp_path), [], options)
+            )
+        return str(asked.value)
+
+    monkeypatch.setattr(run, "Trainer", ask)
+    assert (fingerprint(**changed) != fingerprint()) is another  # type: ignore[arg-type]
 
 
 def test_what_a_training_reads_beside_its_dataset_is_in_the_fingerprint(tmp_path: Path) -> None:
@@ -78,6 +101,23 @@ def test_another_code_of_the_data_makes_another_fingerprint(
     assert {"nopairs/restorers/dncnn.py", "nopairs/training/data.py", "nopairs/training/run.py"} <= set(
         digested
     )
+
+
+def test_a_model_is_saved_without_what_it_was_trained_against(tmp_path: Path) -> None:
+    options = {"width": 4, "blocks": 1, "scale": 4, "perceptual": "gradients", "critic_width": 4}
+    entry = {"kind": "esrgan", "options": options, "training": {"steps": 2, "batch": 2, "crop": 8}}
+    (tmp_path / "index.csv").touch()
+    args = argparse.Namespace(entry=json.dumps(entry), seed=0, threads=1, device="cpu")
+    args.dataset, args.out = tmp_path, tmp_path / "model"
+    clean = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    run.train_and_save(
+        "restorer", args, lambda training: PairedData(clean, clean[:, ::4, ::4].copy(), [], training)
+    )
+    alone = make("restorer", "esrgan", options)
+    assert load_file(args.out / "model.safetensors").keys() == alone.state_dict().keys()
+    facts = json.loads((args.out / "model.json").read_text())
+    assert facts["parameters"] == sum(value.numel() for value in alone.parameters())
+    assert facts["steps"] == 2
 
 
 def test_what_is_trained_in_passing_has_its_tutors_and_its_best_weights() -> None:
