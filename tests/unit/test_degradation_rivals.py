@@ -260,6 +260,19 @@ def test_dsgans_players_want_opposite_scores_of_high_frequencies() -> None:
     assert losses[1] < losses[0]  # the generator wants high scores
 
 
+def test_dsgans_discriminator_wants_high_scores_of_degraded_images_and_low_ones_of_made_ones() -> None:
+    torch.manual_seed(0)
+    model = make("degradation", "dsgan", GAN)
+    model.add_tutors()
+    model.generator.requires_grad_(False)
+    model.discriminator[-1].weight.data.mul_(100)
+    clean, degraded = torch.rand(2, 2, 3, 16, 16)
+    fake, real = (model.discriminator(model.high(one)) for one in (model(clean), degraded))
+    expected = torch.log1p(fake.exp()).mean() + torch.log1p((-real).exp()).mean()
+    torch.testing.assert_close(model.losses(0.0, clean=clean, degraded=degraded)["loss"], expected)
+    assert abs(fake.mean() - real.mean()) > 0.01
+
+
 def test_low_frequencies_are_means_and_flat_images_have_no_high_ones() -> None:
     model = make("degradation", "dsgan", GAN)
     torch.testing.assert_close(model.low(torch.full((1, 3, 7, 7), 0.3)), torch.full((1, 3, 7, 7), 0.3))

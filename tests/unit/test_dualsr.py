@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from skimage import data
@@ -52,6 +54,27 @@ def test_the_critic_moves_in_its_turn_and_the_pair_in_its_own() -> None:
     assert {id(p) for player in dual.players.values() for p in player.parameters()} == {
         id(p) for p in dual.parameters()
     }
+
+
+def test_the_critic_wants_one_of_parts_of_the_observation_and_nothing_of_what_was_made() -> None:
+    dual = Dual(SMALL, smaller())
+    large, small = brick(38), brick(16)
+    real, made = dual.critic(small), dual.critic(dual.pair.make_smaller(large))
+    dual.pair.requires_grad_(False)
+    found = dual.losses(0.0, large=large, small=small)["loss"]
+    torch.testing.assert_close(found, (real - 1).square().mean() + made.square().mean())
+
+
+def test_the_pair_weighs_its_critic_its_ways_there_and_back_and_the_likeness_where_it_is_flat() -> None:
+    dual = Dual(replace(SMALL, cycle=3.0, interpolation=50.0), smaller())
+    pair, large, small = dual.pair, brick(38), brick(16)
+    torch.nn.init.normal_(pair.network.last.weight, std=0.1)  # it begins as the interpolation
+    made, interpolated, enlarged = pair.make_smaller(large), pair.operator.start(small), pair.enlarge(small)
+    cycle = (pair.enlarge(made) - large).abs().mean() + (pair.make_smaller(enlarged) - small).abs().mean()
+    likeness = (flatness(interpolated) * (enlarged - interpolated).abs()).mean()
+    expected = (dual.critic(made) - 1).square().mean() + 3 * cycle + 50 * likeness
+    torch.testing.assert_close(dual.losses(0.0, large=large, small=small)["loss"], expected)
+    assert likeness > 1e-3
 
 
 def test_what_is_steep_need_not_be_like_the_interpolation() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nopairs import hub
-from nopairs.data.resizing import enlarge
+from nopairs.data.resizing import enlarge, reduce
 from nopairs.errors import NopairsError
 from nopairs.metrics import perceptual
 from nopairs.models import load_restorer, make, save_model
@@ -118,6 +118,22 @@ def test_esrgans_generator_learns_alone_first_and_its_opponent_is_kept_from_stee
     )
 
 
+def test_esrgans_generator_weighs_pixels_features_and_its_opponents_scores() -> None:
+    weights = {"pixel": 0.3, "perceptual_weight": 0.7, "adversarial": 1.1}
+    torch.manual_seed(0)
+    esrgan = make("restorer", "esrgan", {**SMALL["esrgan"], **weights})
+    esrgan.add_tutors()
+    esrgan.discriminator.requires_grad_(False)
+    esrgan.discriminator.score[-1].weight.mul_(30)
+    clean, degraded = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 8, 8)
+    restored = esrgan(degraded)
+    scores, aims = esrgan.discriminator(restored), esrgan.discriminator(clean)
+    expected = 0.3 * (restored - clean).abs().mean() + 0.7 * esrgan.features.distance(restored, clean)
+    expected = expected + 1.1 * relativistic_loss(scores, aims)
+    assert abs(relativistic_loss(scores, aims) - relativistic_loss(aims, scores)) > 0.01
+    torch.testing.assert_close(esrgan.losses(0.0, clean=clean, degraded=degraded)["loss"], expected)
+
+
 def test_ots_compares_with_bicubic_first_and_then_with_a_frozen_copy() -> None:
     restorer = Ots(OtsOptions(**SMALL["ots"], rounds=2))  # type: ignore[arg-type]
     restorer.add_tutors()
@@ -198,6 +214,45 @@ def test_cincgans_losses_where_everything_is_the_identity_or_bicubic() -> None:
         (critic(torch.full((2, 3, side, side), 0.6)) - 1).square().mean() for critic, side in judged
     )
     torch.testing.assert_close(found["loss"], expected, atol=1e-4, rtol=1e-3)
+
+
+def test_cincgans_discriminators_want_one_of_clean_images_and_nothing_of_made_ones() -> None:
+    restorer = make("restorer", "cincgan", {**SMALL["cincgan"], "residual": True})
+    restorer.add_tutors()
+    restorer.players["generators"].requires_grad_(False)
+    clean, degraded = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 16, 16)
+    cleaned = restorer.cleaner(degraded)
+    sides = (
+        (restorer.small_critic, reduce(clean, 4), cleaned),
+        (restorer.large_critic, clean, restorer.enlarger(cleaned)),
+    )
+    expected = sum(
+        (critic(real) - 1).square().mean() + critic(made).square().mean() for critic, real, made in sides
+    )
+    torch.testing.assert_close(restorer.losses(0.0, clean=clean, degraded=degraded)["loss"], expected)
+
+
+def test_cincgans_generators_weigh_the_parts_of_either_cycle() -> None:
+    weights = {"cycle": [200.0, 300.0], "identity": [5.0, 7.0], "smoothness": [11.0, 13.0]}
+    restorer = make("restorer", "cincgan", {**SMALL["cincgan"], **weights})
+    restorer.add_tutors()
+    restorer.players["discriminators"].requires_grad_(False)
+    clean, degraded = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 16, 16)
+    small, cleaned = reduce(clean, 4), restorer.cleaner(degraded)
+    enlarged = restorer.enlarger(cleaned)
+    back = (restorer.degrader(cleaned), restorer.reducer(reduce(enlarged, 4)))
+    kept = (restorer.cleaner(small) - small, restorer.enlarger(small) - clean)
+    critics = (restorer.small_critic, restorer.large_critic)
+    found = restorer.losses(0.0, clean=clean, degraded=degraded)
+    for cycle, made in enumerate((cleaned, enlarged)):
+        expected = (
+            (critics[cycle](made) - 1).square().mean()
+            + weights["cycle"][cycle] * (back[cycle] - degraded).square().mean()
+            + weights["identity"][cycle] * kept[cycle].abs().mean()
+            + weights["smoothness"][cycle] * (made.diff(dim=2).abs().mean() + made.diff(dim=3).abs().mean())
+        )
+        torch.testing.assert_close(found[("inner", "outer")[cycle]], expected)
+    torch.testing.assert_close(found["loss"], found["inner"] + found["outer"])
 
 
 def test_relativistic_scores() -> None:
