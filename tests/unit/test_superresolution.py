@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,26 @@ def test_enlarges_and_begins_at_bicubic_where_residual(kind: str) -> None:
     restorer = make("restorer", kind, {**SMALL[kind], "width": 16, "residual": True})
     assert restorer.scale == 4
     assert (restorer(images) - enlarge(images, 4)).abs().mean() < 0.06
+
+
+@pytest.mark.parametrize(("residual", "share"), [(False, 0.1), (True, 0.5)])
+@pytest.mark.parametrize("scale", [1, 2, 4, 8])
+def test_rrdbs_blocks_and_trunk_begin_at_a_share_of_hes_weights_at_every_scale(
+    scale: int, residual: bool, share: float
+) -> None:
+    torch.manual_seed(0)
+    model = make("restorer", "rrdb", {"width": 16, "blocks": 1, "scale": scale, "residual": residual}).model
+    convolutions = {name: one for name, one in model.named_modules() if isinstance(one, nn.Conv2d)}
+    trunk = {name for name in convolutions if name.startswith("1.sub")}
+    assert len(trunk) == 16 and len(convolutions) == 19 + math.log2(scale)
+    for name, layer in convolutions.items():
+        inputs = 9 * layer.in_channels
+        usual, he = (1 / (3 * inputs)) ** 0.5, (2 / (1.04 * inputs)) ** 0.5  # torch's own, and He's
+        last = name == list(convolutions)[-1]
+        others = (0.1 * usual if last else he) if residual else usual
+        expected = share * he if name in trunk else others
+        assert float(layer.weight.detach().std()) == pytest.approx(expected, rel=0.15), name
+    assert residual is not bool(model[-1].bias.any())
 
 
 @pytest.mark.parametrize("kind", ["esrgan", "ots", "cincgan"])

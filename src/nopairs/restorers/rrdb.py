@@ -82,13 +82,14 @@ class Rrdb(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """A tenth of He's initialisation in the blocks, as the authors' code has it; of a residual network half of it, and its last
-        layer starts near zero.
+        """A tenth of He's initialisation in the blocks and in the trunk's convolution behind them, as the authors' code has it, whatever
+        the scale; of a residual network half of it, and its last layer starts near zero.
         """
         convolutions = [layer for layer in self.model.modules() if isinstance(layer, nn.Conv2d)]
-        for layer in convolutions[:-1] if self.options.residual else convolutions[1:-4]:
+        trunk = [layer for layer in self.model[1].modules() if isinstance(layer, nn.Conv2d)]
+        for layer in convolutions[:-1] if self.options.residual else trunk:
             nn.init.kaiming_normal_(layer.weight, a=0.2, nonlinearity="leaky_relu")
-        for layer in convolutions[1:-4]:
+        for layer in trunk:
             layer.weight.data.mul_(0.5 if self.options.residual else 0.1)
         if self.options.residual:
             convolutions[-1].weight.data.mul_(0.1)
