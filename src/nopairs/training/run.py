@@ -16,8 +16,7 @@ import yaml
 from nopairs.digest import code_digest, module_file
 from nopairs.files import sha256
 from nopairs.models import make, make_options, save_model
-from nopairs.training import parallel
-from nopairs.training.hardware import pick_device
+from nopairs.training import hardware, parallel
 from nopairs.training.loop import Data, Result, Trainer
 from nopairs.training.options import TrainingOptions
 
@@ -49,8 +48,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--entry", required=True, help="the method's config entry (kind, options, training), as YAML or JSON"
     )
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    hardware.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
 
 
@@ -85,7 +83,7 @@ def _train_and_save(
     kept, parameters = set(network.state_dict()), sum(p.numel() for p in network.parameters())
     if isinstance(network, NeedsTutors):
         network.add_tutors()
-    device = parallel.own(pick_device(args.device))
+    device = parallel.own(hardware.pick_device(args.device))
     data_hash = hashlib.sha256((args.dataset / "index.csv").read_bytes()).hexdigest()
     # A state that a killed run left is resumed only with equal configuration, data, other inputs and code; how often states are saved
     # does not matter.
