@@ -47,6 +47,13 @@ def test_a_method_is_one_job(printed: str) -> None:
     assert names["pairs_ludvae0"] == 2 * 2
 
 
+def test_what_draws_the_report_is_among_its_inputs(printed: str) -> None:
+    """Its page and the workflow itself, which its graph shows: a change of them makes it old."""
+    inputs = dict(re.findall(r"^rule (\w+):\n    input: (.+)", printed, re.MULTILINE))
+    for rule, files in (("report", ("page.html.j2", "page.css", "page.js")), ("rulegraph", ("common.smk",))):
+        assert set(files) <= {Path(name).name for name in inputs[rule].split(", ")}, rule
+
+
 def test_a_training_asks_for_a_gpu_a_process(tmp_path: Path) -> None:
     config = study(tmp_path / "photos", datasets=1, seeds=1)
     printed = plan(tmp_path, {**config, "processes": 4})
