@@ -1,4 +1,4 @@
-"""Which modules a job's digest holds: a change of one of them makes its results old."""
+"""Which modules a job's digest holds (a change of one of them makes its results old), and what later attempts are given."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from nopairs import registry
 from nopairs.priors.operators import ESTIMATED
 
 FUNCTIONS = Path(__file__).resolve().parents[2] / "workflow/functions"
+
+
+class Wildcards(dict[str, str]):
+    """Of a job: by name, as Snakemake's have them."""
+
+    __getattr__ = dict.__getitem__
 
 
 def functions(file: str, **settings: Any) -> dict[str, Any]:
@@ -49,3 +55,37 @@ def test_reconstructions_are_also_of_the_operators(dataset: dict[str, Any], kind
     )(SimpleNamespace(dataset="scans", method="tv"))
     operators = [(registry.OPERATORS, kind) for kind in kinds]
     assert list(asked) == ["reconstruct.py", (registry.PRIORS, "tv"), *operators]
+
+
+def test_what_a_restorer_makes_is_of_its_kind() -> None:
+    asked = functions(
+        "restoration.smk",
+        RESTORERS={"small": {"kind": "pyramid"}, "other": {"kind": "dncnn"}},
+        chain_of=lambda wildcards: SimpleNamespace(restorer=wildcards.method.split("+")[1]),
+    )["restorer_code"]("restore.py")(SimpleNamespace(method="awgn+small"))
+    assert list(asked) == ["restore.py", (registry.RESTORERS, "pyramid")]
+
+
+def test_what_a_transport_makes_is_of_its_autoencoder_and_its_restorer_too() -> None:
+    asked = functions(
+        "transport.smk",
+        AUTOENCODERS={"mine": {"kind": "embedded"}, "other": {"kind": "taef2"}},
+        TRANSPORTS={"moved": {"kind": "dot", "autoencoder": "mine"}},
+        RESTORERS={"small": {"kind": "pyramid"}},
+        chain_of=lambda wildcards: SimpleNamespace(restorer="small", transport="moved"),
+    )["transport_code"]
+    autoencoder = (registry.AUTOENCODERS, "embedded")
+    trained = asked("train_autoencoder.py")(Wildcards(autoencoder="mine"))
+    assert list(trained) == ["train_autoencoder.py", autoencoder]
+    moved = asked("transport.py")(Wildcards(moved="awgn+small+moved"))
+    others = [(registry.TRANSPORTS, "dot"), (registry.RESTORERS, "pyramid")]
+    assert list(moved) == ["transport.py", autoencoder, *others]
+
+
+def test_each_attempt_is_given_more() -> None:
+    more = functions("resources.smk")["more"]
+    resource = more(4, 2, lambda wildcards: wildcards.method == "large")
+    for method, amounts in (("large", [4, 8, 12]), ("small", [2, 4, 6])):
+        wildcards = SimpleNamespace(method=method)
+        assert [resource(wildcards, attempt=attempt) for attempt in (1, 2, 3)] == amounts
+    assert more(8000)(SimpleNamespace(), attempt=2) == 16000

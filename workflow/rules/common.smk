@@ -1,4 +1,7 @@
 # The resolved configuration, names, and what several files here ask for; ../functions has the rest.
+include: "../functions/resources.smk"
+
+
 import functools
 import json
 import os
@@ -226,13 +229,6 @@ def weight_files(table, entry):
 
 def learned(table, kind):
     return getattr(registry.find(table, kind), "learned", False)
-
-
-def more(amount, otherwise=None, condition=lambda wildcards: True):
-    """A resource that grows with each attempt: `amount`, or `otherwise` for wildcards that do not fit `condition`."""
-    return lambda wildcards, attempt: attempt * (
-        amount if condition(wildcards) else otherwise
-    )
 
 
 def gpu_if(wanted, count=1):
