@@ -39,6 +39,11 @@ def test_rises_with_noise_and_with_blur(photos: list[np.ndarray]) -> None:
     assert 0 < by_blur[0] < by_blur[1] < by_blur[2]
 
 
+def test_contrast_does_not_count_of_any_channel(photos: list[np.ndarray]) -> None:
+    fainter = [photo * (0.5, 0.7, 0.9) for photo in photos]
+    assert distance(photos, fainter) < 1e-3 * distance(photos, noisy(photos, 2))
+
+
 def test_noise_shows_in_the_finest_level(photos: list[np.ndarray]) -> None:
     levels = sliced_wasserstein(photos, noisy(photos, 8), paired=True, draws=2).levels
     assert levels == sorted(levels, reverse=True)

@@ -121,6 +121,18 @@ def test_dncnn_starts_near_the_identity_and_has_the_margin_it_says() -> None:
     assert reach.abs().max() == network.margin == 4
 
 
+def test_a_deep_dncnn_without_normalisation_does_not_start_at_zero() -> None:
+    torch.manual_seed(0)
+    layers = DnCNN(DnCNNOptions(depth=12, width=32, batch_norm=False)).model
+    features, spreads = torch.rand(2, 3, 24, 24), []
+    for layer in layers:
+        features = layer(features)
+        spreads.append(float(features.detach().std()))
+    assert 0.3 < spreads[-2] / spreads[1] < 3
+    assert 0.03 < spreads[-1] / spreads[-2] < 0.3
+    assert not any(layer.bias.any() for layer in layers[::2])
+
+
 def test_an_unknown_option_is_refused() -> None:
     with pytest.raises(NopairsError, match="did you mean 'depth'"):
         make_options(DnCNNOptions, "dncnn", {"dept": 3})
