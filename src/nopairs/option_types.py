@@ -57,4 +57,4 @@ def _wanted(hint: Any) -> str:
     if get_origin(hint) is tuple:
         parts = ("..." if part is Ellipsis else _wanted(part) for part in get_args(hint))
         return f"[{', '.join(parts)}]"
-    return WORDS[hint]
+    return WORDS.get(hint, "a value")

@@ -100,7 +100,7 @@ if workflow.exec_mode == ExecMode.DEFAULT:
         insist(check_writable, folder)
     for dataset in sorted(PREPARING):
         insist(check_folders, DATASETS[dataset])
-    for restorer in {method.restorer for method in RESTORING}:
+    for restorer in sorted({method.restorer for method in RESTORING}):
         insist(settings.listing, settings.image_folders(RESTORERS[restorer]))
     for table in CONFIG["tables"].values():
         if "reference" in table:
