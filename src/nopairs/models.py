@@ -34,12 +34,19 @@ def make(family: str, kind: str, options: dict[str, Any]) -> Any:
 
 
 def make_options(options_class: Any, kind: str, options: dict[str, Any]) -> Any:
-    """Build an options dataclass, lists becoming tuples; raises NopairsError for an unknown option, or a value of another type."""
-    known = {field.name for field in dataclasses.fields(options_class)}
+    """Build an options dataclass, lists becoming tuples.
+
+    Raises:
+        NopairsError: an unknown option, a value of another type, or an option without a default is missing.
+    """
+    known = {field.name: field for field in dataclasses.fields(options_class)}
     for name in options:
         if name not in known:
             raise NopairsError(f"{kind}: unknown option {name!r}; {registry.suggest(name, known)}")
     check_types(options_class, kind, options)
+    for name, field in known.items():
+        if name not in options and field.default is field.default_factory is dataclasses.MISSING:
+            raise NopairsError(f"{kind}: {name} is missing; it has no default")
     return options_class(**{name: _tuples(value) for name, value in options.items()})
 
 

@@ -306,6 +306,7 @@ def test_values_of_another_type_are_refused_by_their_key(training: dict[str, Any
     ("change", "message"),
     [
         ({"restorers": {"dncnn": {"options": {"depth": 2.5}}}}, "restorers: dncnn: dncnn: depth is 2.5"),
+        ({"restorers": {"x": {"kind": "dncnn", "training": {"lr": 0.1}}}}, "training: steps is missing"),
         ({"restorers": {"dncnn": {"options": {"batch_norm": "false"}}}}, "batch_norm is 'false', text"),
         (
             {"restorers": {"stacked": {"options": {"guides": [["bm3d", "x"]]}}}},
