@@ -75,6 +75,15 @@ def test_degraded_photos_are_restored_first(folders: Path) -> None:
     np.testing.assert_array_equal(with_restorer, read_rgb(folders / "out/0.png"))
 
 
+def test_the_map_is_fitted_on_other_photos_where_they_are_named(folders: Path) -> None:
+    common, means = ("--natural", folders / "natural", "--patch", "1", "--save", folders / "map"), []
+    for named in ((), ("--fit-on", folders / "restored"), ("--fit-on", folders / "natural")):
+        assert enhance(folders, *common, *named) == 0
+        means.append(load_model(folders / "map").source_mean)
+    assert torch.equal(means[0], means[1]) and not torch.equal(means[0], means[2])
+    assert torch.equal(means[2], load_model(folders / "map").target_mean)
+
+
 def test_a_photo_that_cannot_be_read_does_not_stop_the_others(
     folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,9 +12,11 @@ import torch
 from skimage import data
 
 from fit_restorer import choose_options, main, tell_if_no_better
+from nopairs.data.images import write_png
 from nopairs.errors import NopairsError
 from nopairs.models import load_model, make, save_model
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
+from nopairs.training.pairs import save_pairs
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.1])
@@ -73,6 +75,32 @@ def test_weights_of_another_training_are_applied_with_options_of_their_own(tmp_p
     with pytest.raises(NopairsError, match="not the weights of this resflow") as error:
         fit(width=16)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("has_val", [False, True])
+def test_a_stacks_shares_are_chosen_on_val_or_on_pairs_that_stand_in_for_it(
+    has_val: bool, tmp_path: Path
+) -> None:
+    size = {"depth": 2, "width": 4, "batch_norm": False}
+    facts = {name: 0 for name in ("parameters", "seed", "steps", "seconds", "device")}
+    weights = make("restorer", "dncnn", size).state_dict()
+    save_model(tmp_path / "lender/seed0", "restorer", "dncnn", size, weights, facts)
+    (tmp_path / "lender/seed0/log.csv").write_text("step\n")
+    clean = data.chelsea()[100:148, 100:148]
+    noise = np.random.default_rng(0).normal(0, 1, clean.shape)
+    strong, weak = (np.round(clean + sigma * noise).clip(0, 255).astype(np.uint8) for sigma in (25, 5))
+    save_pairs(tmp_path / "others", np.stack([clean] * 2), np.stack([strong] * 2))
+    if has_val:
+        for side, image in (("clean", clean), ("degraded", weak)):
+            write_png(tmp_path / "dataset/val" / side / "a.png", image)
+    entry = {"kind": "stacked", "options": {**size, "guides": [["nlm", 0.1]]}}
+    arguments = {"dataset": tmp_path / "dataset", "stand_in": tmp_path / "others", "threads": 1, "seed": 0}
+    where = {"weights_of": tmp_path / "lender/seed0", "out": tmp_path / "stack"}
+    main(argparse.Namespace(entry=json.dumps(entry), **arguments, **where))
+    stack = load_model(tmp_path / "stack")
+    chosen = stack.shares.clone()
+    stack.choose([(clean, weak if has_val else strong)])
+    torch.testing.assert_close(chosen, stack.shares)
 
 
 def test_what_a_flow_draws_differs_between_seeds_unless_its_entry_fixes_it(tmp_path: Path) -> None:

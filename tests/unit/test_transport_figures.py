@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,14 @@ import pytest
 import report_fixture
 from report_fixture import MOVED, Tree
 
+from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
-from nopairs.files import write_csv
+from nopairs.files import read_json, write_csv
 from nopairs.reporting import transport
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from measure_curve import write_crops
 
 
 def test_the_figure_shows_curve_restorer_and_clean_images(tree: Tree) -> None:
@@ -81,3 +87,15 @@ def test_the_example_in_the_plane_is_drawn(tmp_path: Path) -> None:
         report_fixture.run_script("plot_mixture", "--points", "500", "--out", tmp_path / "mixture.png") == 0
     )
     assert (tmp_path / "mixture.png").stat().st_size and (tmp_path / "mixture.pdf").stat().st_size
+
+
+def test_crops_go_from_the_moved_image_to_the_restored_one(tmp_path: Path) -> None:
+    clean, restored = np.random.default_rng(0).integers(50, 200, (2, 40, 48, 3)).astype(np.uint8)
+    write_crops(tmp_path / "photo", clean, restored, [0.0, 0.5, 1.0], lambda images: images + 0.2)
+    found = read_json(tmp_path / "photo/crops.json")
+    assert found["alphas"] == [0.0, 0.5, 1.0] and found["size"] == 40
+    place = (slice(found["y"], found["y"] + 40), slice(found["x"], found["x"] + 40))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "photo/clean.png"), clean[place])
+    for name, brighter in (("00", 51), ("01", 25.5), ("02", 0)):
+        crop = read_rgb(tmp_path / f"photo/{name}.png")
+        np.testing.assert_allclose(crop, restored[place] + float(brighter), atol=0.51)
