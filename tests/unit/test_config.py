@@ -16,6 +16,7 @@ from PIL import Image
 from snakemake.utils import update_config
 
 from nopairs import config, digest, registry
+from nopairs.config.datasets import can_sample
 from nopairs.errors import NopairsError
 from nopairs.reporting.published import check_reference
 
@@ -713,7 +714,7 @@ def test_a_table_that_nothing_is_left_of_is_refused_where_it_is_in_all(tmp_path:
         assert resolve(given)["tables"]["t"][missing] == []
 
 
-def test_what_restores_a_dataset_or_feeds_its_transport_is_used(tmp_path: Path) -> None:
+def test_what_restores_a_dataset_is_used(tmp_path: Path) -> None:
     folder = {"source": "folder", "clean": str(tmp_path), "degraded": str(tmp_path)}
     given = {
         "dataset": "set14",
@@ -723,6 +724,34 @@ def test_what_restores_a_dataset_or_feeds_its_transport_is_used(tmp_path: Path) 
     resolved = resolve(given)
     assert {"set14", "mine"} <= config.used_datasets(resolved)
     assert config.unused_folders(resolved) == ["other"]
+
+
+@pytest.mark.parametrize(
+    ("method", "unused"), [("awgn+dncnn+moved", ["other"]), ("awgn+dncnn", ["mine", "aim", "other"])]
+)
+def test_what_feeds_a_transport_that_is_shown_is_used(method: str, unused: list[str], tmp_path: Path) -> None:
+    folder = {"source": "folder", "clean": str(tmp_path), "degraded": str(tmp_path)}
+    given = {
+        "datasets": {name: dict(folder) for name in ("mine", "aim", "other")},
+        "transports": {
+            "moved": {"base": "dot", "natural": "aim", "content": "mine"},
+            "idle": {"base": "dot", "natural": "other"},
+        },
+        "tables": {"t": {"methods": ["input", method], "metrics": ["psnr"]}},
+    }
+    assert config.unused_folders(resolve(given)) == unused
+
+
+def test_where_clean_images_are_larger_degraded_ones_make_no_pairs(tmp_path: Path) -> None:
+    larger = {"source": "folder", "scale": 2, "clean": str(tmp_path), "degraded": str(tmp_path)}
+    method2 = {"base": "ludvae", "model": "ludvae", "sampling": {"mode": "method2"}}
+    resolved = resolve({"datasets": {"larger": larger}, "degradations": {"other_way": method2}})
+    possible = {
+        (dataset, name): can_sample(resolved, dataset, resolved["degradations"][name])
+        for dataset in ("photos", "larger")
+        for name in ("ludvae", "other_way")
+    }
+    assert {key for key, can in possible.items() if not can} == {("larger", "other_way")}
 
 
 def test_which_degradations_know_real_pairs() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,11 @@ import pytest
 import report_fixture
 from report_fixture import MOVED, Tree
 
+from measure_curve import write_crops
 from nopairs.data.images import read_rgb
 from nopairs.errors import NopairsError
 from nopairs.files import read_json, write_csv
 from nopairs.reporting import transport
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
-
-from measure_curve import write_crops
 
 
 def test_the_figure_shows_curve_restorer_and_clean_images(tree: Tree) -> None:
