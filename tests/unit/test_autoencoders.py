@@ -99,6 +99,12 @@ def test_embedded_learns_to_reconstruct() -> None:
     assert float(losses["kl"].detach()) > 0
 
 
+def test_embedded_weighs_its_divergence_against_its_error() -> None:
+    losses = Embedded(EmbeddedOptions(width=8, levels=1, kl=0.3)).losses(0.0, clean=torch.rand(2, 3, 8, 8))
+    assert losses["kl"] > 1e-3
+    torch.testing.assert_close(losses["loss"], losses["mse"] + 0.3 * losses["kl"])
+
+
 @pytest.mark.parametrize("option", [{"width": 1}, {"levels": 5}, {"latents": 0}, {"kl": -1.0}])
 def test_impossible_options(option: dict[str, float]) -> None:
     with pytest.raises(NopairsError, match="embedded: width"):

@@ -75,6 +75,19 @@ def test_quantiser_learns_clusters_and_revives_dead_codes() -> None:
     assert torch.exp(torch.special.entr(used).sum()) > 6  # codes in effective use
 
 
+def test_codes_are_moving_means_of_the_vectors_nearest_to_them() -> None:
+    quantiser, centres = VectorQuantiser(2, 2).train(), torch.tensor([[5.0, 0.0], [-5.0, 0.0]])
+    quantiser.codebook.copy_(centres)
+    quantiser.counts.fill_(10)
+    quantiser.sums.copy_(10 * centres)
+    z = torch.tensor([[6.0, 1.0], [4.0, 3.0], [5.0, 2.0], [-4.0, 0.0]])
+    quantiser(z.view(1, 2, 2, 2).permute(0, 3, 1, 2))
+    counts = torch.tensor([0.99 * 10 + 0.01 * 3, 0.99 * 10 + 0.01])
+    sums = 0.99 * 10 * centres + 0.01 * torch.stack([z[:3].sum(0), z[3]])
+    torch.testing.assert_close(quantiser.counts, counts)
+    torch.testing.assert_close(quantiser.codebook, sums / counts[:, None])
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_encoder_and_decoder_shapes(steps: int) -> None:
     features = encoder(3, 8, 1, steps)(torch.rand(2, 3, 32, 16))
@@ -157,13 +170,14 @@ def test_without_shared_gradient_the_degraded_half_leaves_the_codes_alone() -> N
         assert torch.equal(codebook, codebooks[1][name])
 
 
-def test_kl_weight_ramps_to_its_end() -> None:
-    model = small(kl_weight=2.0, kl_ramp=0.5, commitment=0.0).eval()
+def test_kl_weight_ramps_to_its_end_beside_errors_and_commitment() -> None:
+    model = small(kl_weight=2.0, kl_ramp=0.5, commitment=0.7).eval()
     images = {"clean": torch.rand(1, 3, 16, 16), "degraded": torch.rand(1, 3, 16, 16)}
     for progress, weight in ((0.0, 0.0), (0.25, 1.0), (0.5, 2.0), (1.0, 2.0)):
         losses = model.losses(progress, **images)
-        expected = losses["clean_mse"] + losses["degraded_mse"] + weight * losses["kl"]
-        torch.testing.assert_close(losses["loss"], expected)
+        assert losses["commitment"] > 0
+        expected = losses["clean_mse"] + losses["degraded_mse"] + 0.7 * losses["commitment"]
+        torch.testing.assert_close(losses["loss"], expected + weight * losses["kl"])
 
 
 @pytest.mark.parametrize("mode", LudVae.MODES)

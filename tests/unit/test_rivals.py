@@ -146,6 +146,18 @@ def test_flows_together_are_the_flows_alone() -> None:
         torch.testing.assert_close(together[k], alone.negative_log_density(rows[k]).detach())
 
 
+def test_flows_keep_the_average_of_their_weights() -> None:
+    """Adam's first step is its rate for each weight; of the average's first step nine tenths are new."""
+    images = textures()
+    flows = Flows(PatchNROptions(patch_size=3, blocks=1, width=4, whitening=True), images, seed=0)
+    before = [value.detach().clone() for value in flows.parameters.values()]
+    flows.train_on(
+        images, ZeroShotDescent(training_steps=1, batch=64, training_lr=0.01, precision="float32"), seed=0
+    )
+    moved = [(now - then).abs().max() for now, then in zip(flows.parameters.values(), before, strict=True)]
+    assert float(max(moved)) == pytest.approx(0.009, rel=1e-3)
+
+
 def test_training_a_flow_on_an_observation_raises_its_likelihood() -> None:
     images = textures()
     options = PatchNROptions(patch_size=3, blocks=2, width=16, whitening=True)
