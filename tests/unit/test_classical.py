@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from skimage import data
+from skimage.restoration import denoise_nl_means
 
 from nopairs.errors import NopairsError
 from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, NLMOptions
@@ -35,6 +36,13 @@ def test_removes_white_noise_repeatably(
     assert restored.min() >= 0 and restored.max() <= 1
     assert error(noisy, clean) > gain * error(restored, clean)
     np.testing.assert_array_equal(restored, restorer.restore(noisy))
+
+
+def test_nlm_filters_by_four_fifths_of_its_strength(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    expected = denoise_nl_means(
+        pair[1], patch_size=5, patch_distance=6, h=0.08, sigma=0.1, fast_mode=True, channel_axis=-1
+    )
+    np.testing.assert_allclose(NLM(NLMOptions(0.1)).restore(pair[1]), expected.clip(0, 1), atol=1e-6)
 
 
 def test_stands_in_for_a_trained_module(pair: tuple[np.ndarray, np.ndarray]) -> None:

@@ -221,6 +221,12 @@ def test_equal_sets_are_left_alone() -> None:
     assert torch.allclose(Enhancer(dot, Shuffle(), "float32").transport(pictures), pictures, atol=1e-4)
 
 
+def test_stability_is_a_share_of_the_restored_variance() -> None:
+    field = torch.randn(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    dot, _ = fit([field], [field], DotOptions(patch=1, stability=3))
+    assert float(dot.matrix) == pytest.approx(0.5)  # of four times the variance
+
+
 def test_too_few_patches_are_shrunk_and_said() -> None:
     pictures = images(1, 12, (10, 10))
     dot, facts = fit(latents(pictures), latents(pictures), DotOptions(patch=3))

@@ -364,6 +364,13 @@ def test_duration(seconds: float | None, expected: str) -> None:
     assert provenance.duration(seconds) == expected
 
 
+def test_memory_is_told_in_gibibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"SC_PAGE_SIZE": 2**14, "SC_PHYS_PAGES": 3 * 2**18}
+    monkeypatch.setattr(provenance.os, "sysconf", sizes.__getitem__)
+    monkeypatch.setattr(provenance, "_gpu", lambda: "none")
+    assert provenance.hardware()["Memory"] == "12 GiB"
+
+
 def test_versions_hold_the_commit_of_a_checkout_only(tmp_path: Path) -> None:
     assert "commit" not in provenance.versions(tmp_path)
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
