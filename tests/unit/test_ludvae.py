@@ -180,6 +180,16 @@ def test_kl_weight_ramps_to_its_end_beside_errors_and_commitment() -> None:
         torch.testing.assert_close(losses["loss"], expected + weight * losses["kl"])
 
 
+def test_commitment_binds_the_codes_of_both_halves() -> None:
+    torch.manual_seed(0)
+    model = small(h="identity").eval()
+    clean, degraded = torch.rand(2, 1, 3, 16, 16)
+    parts = [model.image_latent(image)[1] for image in (clean, degraded)]
+    assert min(parts) > 0
+    losses = model.losses(0.5, clean=clean, degraded=degraded)
+    torch.testing.assert_close(losses["commitment"], parts[0] + parts[1])
+
+
 @pytest.mark.parametrize("mode", LudVae.MODES)
 def test_pairs_of_any_size_repeat_with_the_seed(mode: str) -> None:
     model = small().eval()

@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from nopairs.data.images import read_rgb
+from nopairs.data.showing import Pixels
 from nopairs.errors import NopairsError
 
-Pixels = NDArray[np.uint8]
 _TABLE_TEXT = ["table", "dataset", "method", "metric", "rival", "source", "note"]
 _TABLE_NUMBERS = [
     *("mean", "std", "n", "seeds", "ci_low", "ci_high"),

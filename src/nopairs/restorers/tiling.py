@@ -137,17 +137,18 @@ class _Span:
 
 def _spans(size: int, tile: int, margin: int, multiple: int) -> list[_Span]:
     """Divide an axis into tiles of nearly equal length, at most `tile` rounded up to `multiple`."""
-    margin, padded = _round_up(margin, multiple), _round_up(size, multiple)
+    margin, padded = round_up(margin, multiple), round_up(size, multiple)
     # The pixel at each place of the padded axis; NumPy's reflection, unlike torch's, may exceed the image.
     pixels = torch.from_numpy(np.pad(np.arange(size), (0, padded - size), mode="reflect"))
-    step = _round_up(math.ceil(padded / math.ceil(padded / tile)), multiple)
+    step = round_up(math.ceil(padded / math.ceil(padded / tile)), multiple)
     spans = []
     for start in range(0, padded, step):
         first, stop = max(start - margin, 0), min(start + step, size)
-        read = pixels[first : _round_up(stop, multiple) + margin]
+        read = pixels[first : round_up(stop, multiple) + margin]
         spans.append(_Span(read, slice(start, stop), slice(start - first, stop - first)))
     return spans
 
 
-def _round_up(value: int, multiple: int) -> int:
+def round_up(value: int, multiple: int) -> int:
+    """Return the least multiple of `multiple` that is not below `value`."""
     return math.ceil(value / multiple) * multiple

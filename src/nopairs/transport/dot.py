@@ -19,6 +19,7 @@ from torch import nn
 
 from nopairs.errors import NopairsError
 from nopairs.metrics.gaussian import NEGLIGIBLE, GaussianMap, Moments, gelbrich, stochastic_map
+from nopairs.restorers.tiling import round_up
 from nopairs.training.hardware import autocast
 
 LOWEST_ALPHA, HIGHEST_ALPHA = -0.5, 1.5
@@ -289,7 +290,7 @@ class Enhancer:
             )
         self.dot = dot
         self.codec = Codec(autoencoder, precision)
-        self.tile = _round_up(tile, autoencoder.factor)
+        self.tile = round_up(tile, autoencoder.factor)
 
     def transport(self, images: torch.Tensor) -> torch.Tensor:
         """Return the moved images of (batch, 3, H, W) in [0, 1], not clipped: the estimate at alpha = 0."""
@@ -305,7 +306,7 @@ class Enhancer:
     def _once(self, images: torch.Tensor) -> torch.Tensor:
         factor, size = self.codec.factor, images.shape[2:]
         least = factor * self.dot.options.patch
-        rows, columns = (_reflected(side, max(_round_up(side, factor), least)) for side in size)
+        rows, columns = (_reflected(side, max(round_up(side, factor), least)) for side in size)
         padded = images[:, :, rows[:, None], columns]
         noise = self.dot.noise_for(len(rows) // factor, len(columns) // factor)
 
@@ -361,10 +362,10 @@ class Codec:
 
     def round_trip(self, images: torch.Tensor, tile: int = TILE) -> torch.Tensor:
         """Return images (batch, 3, H, W) of any size, encoded and decoded."""
-        rows, columns = (_reflected(side, _round_up(side, self.factor)) for side in images.shape[2:])
+        rows, columns = (_reflected(side, round_up(side, self.factor)) for side in images.shape[2:])
         padded = images[:, :, rows[:, None], columns]
         decoded = in_tiles(
-            lambda part, *_: self.decode(self.encode(part)), padded, _round_up(tile, self.factor), self.factor
+            lambda part, *_: self.decode(self.encode(part)), padded, round_up(tile, self.factor), self.factor
         )
         return decoded[:, :, : images.shape[2], : images.shape[3]]
 
@@ -403,7 +404,7 @@ def tile_spans(size: int, tile: int, multiple: int = 1) -> list[slice]:
     """Divide an axis into tiles of at most `tile`, of nearly equal length, that overlap and begin at multiples of `multiple`."""
     overlap = _overlap(tile, multiple)
     count = max(math.ceil((size - overlap) / (tile - overlap)), 1)
-    step = _round_up(math.ceil((size - overlap) / count), multiple)
+    step = round_up(math.ceil((size - overlap) / count), multiple)
     return [slice(k * step, min((k + 1) * step + overlap, size)) for k in range(count)]
 
 
@@ -424,7 +425,3 @@ def _ramp(span: slice, size: int, overlap: int) -> torch.Tensor:
 def _reflected(size: int, padded: int) -> torch.Tensor:
     """Return the pixel at each place of an axis that is padded by reflection, which may exceed the image."""
     return torch.from_numpy(np.pad(np.arange(size), (0, padded - size), mode="reflect"))
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return math.ceil(value / multiple) * multiple
