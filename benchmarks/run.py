@@ -44,7 +44,7 @@ def machine() -> str:
     import torch
 
     facts = provenance.hardware() | provenance.versions(ROOT)
-    facts["AVX-512-BF16"] = "yes" if has_fast_bfloat16(torch.device("cpu")) else "no"
+    facts["fast bfloat16"] = "yes" if has_fast_bfloat16(torch.device("cpu")) else "no"
     lines = [f"- {name}: {value}" for name, value in facts.items()]
     return "\n".join(["Printed by `python benchmarks/run.py` on:", "", *lines])
 

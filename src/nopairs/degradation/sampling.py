@@ -28,7 +28,7 @@ class SamplingOptions:
     strength: each image's strength is drawn uniformly from this range: sigma for AWGN, the noise level t for LUD-VAE.
     candidates: ranges to choose `strength` from on the dataset's validation pairs; where it has none, `strength` stands.
     copies: samples of each clean tile.
-    precision: auto takes bfloat16 where the hardware computes in it.
+    precision: auto takes bfloat16 where the hardware is faster with it.
     """
 
     mode: str = ""

@@ -57,7 +57,7 @@ class ResFlowOptions(NetworkOptions):
     last_step: its length, which ends at t = 0; 0: all steps are equally long.
     auxiliary: `sampled`, one draw; `mean`, zero; `averaged`, the mean of the images of `samples` draws.
     seed: of the draws.
-    precision: of the network in restorations: auto takes bfloat16 where the hardware computes in it.
+    precision: of the network in restorations: auto takes bfloat16 where the hardware is faster with it.
     """
 
     schedule: str = "entropy"

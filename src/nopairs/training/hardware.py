@@ -36,10 +36,15 @@ def pick_device(name: str) -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether `device` computes convolutions in bfloat16 natively (AVX-512-BF16 or AMX on a CPU)."""
+    """Whether `device` computes convolutions faster in bfloat16 than in float32: of CPUs those with AMX, and AMD's with AVX-512-BF16.
+
+    Intel's have AVX-512-BF16 without AMX where a virtual machine hides it, and are slower with it (docs/performance.md).
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported()
+    if torch.cpu._is_amx_tile_supported():
+        return True
+    return torch.cpu._is_avx512_bf16_supported() and "AMD" in torch.cpu.get_capabilities()["cpu_name"]
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
