@@ -27,6 +27,7 @@ RESTORERS = {
     "mcwnnm": "nopairs.restorers.mcwnnm:MCWNNM",
     "dncnn": "nopairs.restorers.dncnn:DnCNN",
     "pyramid": "nopairs.restorers.pyramid:Pyramid",
+    "blended": "nopairs.restorers.blended:Blended",
     "stacked": "nopairs.restorers.stacked:Stacked",
     "noise2self": "nopairs.restorers.noise2self:Noise2Self",
     "resflow": "nopairs.restorers.resflow:ResFlow",

@@ -13,12 +13,12 @@ def gaussian_taps(size: int, sigma: float) -> torch.Tensor:
     return (taps / taps.sum()).float()
 
 
-def gaussian_blur(images: torch.Tensor, size: int, sigma: float) -> torch.Tensor:
-    """Blur (batch, channels, H, W) with a truncated, renormalised Gaussian; borders are reflected."""
+def gaussian_blur(images: torch.Tensor, size: int, sigma: float, padding: str = "reflect") -> torch.Tensor:
+    """Blur (batch, channels, H, W) with a truncated, renormalised Gaussian; borders are reflected, or padded in another of torch's ways."""
     channels, half = images.shape[1], size // 2
     taps = gaussian_taps(size, sigma).to(images.device)
     # A blurred copy in bfloat16 would be off by more than its noise.
     with torch.autocast(images.device.type, enabled=False):
-        images = F.pad(images.float(), (half, half, half, half), mode="reflect")
+        images = F.pad(images.float(), (half, half, half, half), mode=padding)
         images = F.conv2d(images, taps.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
         return F.conv2d(images, taps.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)

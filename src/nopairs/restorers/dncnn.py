@@ -13,6 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from nopairs.data import weights
 from nopairs.errors import NopairsError
 from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
+from nopairs.restorers.wide import check_width, keep_wide, reach
 from nopairs.training import parallel
 
 # As the published weights were trained with; their variances are small enough for torch's 1e-5 to change the result.
@@ -28,6 +29,7 @@ class DnCNNOptions:
     `self_ensemble` restores each image in its eight rotations and reflections, and takes the mean (`tiling.self_ensembled`).
     `start` names weights to begin with (a path, or `catalogue:<entry>/<path>`), of the same size; their batch normalisation is merged into
     the convolutions where there is none here. `loss` is mse (DnCNN's paper) or l1 (LUD-VAE's authors' options).
+    `keep_wide` is the width, in pixels, beyond which images stay as they were (`wide.keep_wide`); 0: the network decides it all.
     """
 
     depth: int = 17
@@ -36,12 +38,14 @@ class DnCNNOptions:
     self_ensemble: bool = False
     start: str = ""
     loss: str = "mse"
+    keep_wide: float = 0.0
     weight_files: ClassVar[tuple[str, ...]] = ("start",)
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
             raise NopairsError(f"dncnn: loss {self.loss!r} is unknown; take one of {', '.join(LOSSES)}")
         weights.check(self.start)
+        check_width(self.keep_wide)
         if self.depth < 2 or self.width < 1:
             raise NopairsError(f"dncnn: depth {self.depth} and width {self.width} must be at least 2 and 1")
 
@@ -94,7 +98,7 @@ class DnCNN(nn.Module):
         super().__init__()
         self.options = options
         self.model = convolutions(3, options)
-        self.margin = options.depth
+        self.margin = options.depth + reach(options.keep_wide)
         self.self_ensemble = options.self_ensemble
 
     def add_tutors(self) -> None:
@@ -113,7 +117,7 @@ class DnCNN(nn.Module):
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""
-        return degraded - self.model(degraded)
+        return keep_wide(degraded - self.model(degraded), degraded, self.options.keep_wide)
 
     def losses(
         self, progress: float, *, clean: torch.Tensor, degraded: torch.Tensor

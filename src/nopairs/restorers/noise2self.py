@@ -50,7 +50,7 @@ class Noise2Self(DnCNN):
 
     def __init__(self, options: Noise2SelfOptions) -> None:
         super().__init__(options)
-        self.margin = options.depth + 1
+        self.margin += 1
 
     def losses(self, progress: float, *, degraded: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
         """Return the mean squared difference of restored and degraded images (batch, 3, H, W) at one hidden pixel a cell."""

@@ -13,6 +13,7 @@ from torch import nn
 
 from nopairs.data import weights
 from nopairs.errors import NopairsError, one_line
+from nopairs.restorers.wide import check_width, keep_wide, reach
 from nopairs.torch_compat import make_torchvision_importable
 
 # Context around a tile, in pixels, for networks whose receptive field is not known.
@@ -26,14 +27,17 @@ class PretrainedOptions:
     weights: path of the weight file (.pth, .safetensors ...), or `catalogue:<entry>/<path>`, which the workflow fetches.
     enlarged: whether images were made small and enlarged by repeating pixels, as by a recipe's `scale`: a network for
         super-resolution is then given every pixel once. Without, it restores at its own scale.
+    keep_wide: width in pixels beyond which images stay as they were (`wide.keep_wide`); 0: the network decides it all.
     """
 
     weights: str
     enlarged: bool = False
+    keep_wide: float = 0.0
     weight_files: ClassVar[tuple[str, ...]] = ("weights",)
 
     def __post_init__(self) -> None:
         weights.check(self.weights)
+        check_width(self.keep_wide)
         if not weights.is_reference(self.weights) and not Path(self.weights).is_file():
             raise NopairsError(
                 f"{self.weights}: no such weight file; give a trained model's folder or a weight file"
@@ -67,15 +71,20 @@ class Pretrained(nn.Module):
             )
         if (loaded.input_channels, loaded.output_channels) != (3, 3):
             raise NopairsError(f"{path}: takes {loaded.input_channels} channels; an RGB restorer is needed")
-        self.model = loaded.model
+        if options.keep_wide and loaded.scale != 1:
+            raise NopairsError(
+                f"{path}: {loaded.architecture.name} enlarges {loaded.scale} times, and has no degraded image of its size to `keep_wide` of"
+            )
+        self.model, self.keep_wide = loaded.model, options.keep_wide
         self.stride = int(loaded.scale) if options.enlarged else 1
         self.scale = int(loaded.scale) // self.stride
         self.multiple = self.stride * loaded.size_requirements.multiple_of
-        self.margin = max(self.stride * MARGIN, self.multiple)
+        self.margin = max(self.stride * MARGIN, self.multiple) + reach(options.keep_wide)
 
     def forward(self, degraded: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, H, W) in [0, 1] to the restored image, of the same shape or `scale` times as large."""
-        return self.model(degraded[:, :, :: self.stride, :: self.stride])
+        restored = self.model(degraded[:, :, :: self.stride, :: self.stride])
+        return keep_wide(restored, degraded, self.keep_wide)
 
 
 def _read_weights(path: Path) -> dict[str, Any]:

@@ -35,6 +35,8 @@ class PyramidOptions(DnCNNOptions):
             raise NopairsError(f"pyramid: levels {self.levels} must be within 1 and 8")
         if self.start:
             raise NopairsError("pyramid: there are no published weights to `start` from; dncnn has some")
+        if self.keep_wide:
+            raise NopairsError("pyramid: its levels are there for what is wide; leave `keep_wide` out")
 
 
 class Pyramid(nn.Module):

@@ -57,7 +57,7 @@ class Stacked(DnCNN):
         super().__init__(options)
         self.names = ("network", *(f"{kind} {strength}" for kind, strength in options.guides), "degraded")
         self.guides = classical(options.guides)
-        self.margin = max(options.depth, *(guide.margin for guide in self.guides)) + math.ceil(4 * SIGMAS[-1])
+        self.margin = max(self.margin, *(guide.margin for guide in self.guides)) + math.ceil(4 * SIGMAS[-1])
         self.shares: torch.Tensor
         shares = torch.zeros(len(self.names), 1 + len(SIGMAS))
         shares[0] = 1
