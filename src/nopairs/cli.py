@@ -45,6 +45,13 @@ def _add_restore(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         help="folder or file of a trained model, or a published weight file",
     )
+    parser.add_argument(
+        "--keep-wide",
+        type=float,
+        default=0.0,
+        metavar="PIXELS",
+        help="leave what is wider as it was, for a network that tints another camera's photos or moves their brightness: 12 does",
+    )
     _add_photos(parser, tile=512)
     parser.set_defaults(run=_restore)
 
@@ -183,11 +190,15 @@ def _restore(args: argparse.Namespace) -> int:
 
     from nopairs.models import load_restorer
     from nopairs.restorers.apply import plan_outputs, restore_files
+    from nopairs.restorers.wide import KeepWide
     from nopairs.training.hardware import pick_device
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    model = load_restorer(args.model).eval().to(pick_device(args.device))
+    model = load_restorer(args.model)
+    if args.keep_wide:
+        model = KeepWide(model, args.keep_wide)
+    model = model.eval().to(pick_device(args.device))
     photos = len(plan_outputs(args.inputs, args.output))
     failures = restore_files(model, args.inputs, args.output, args.tile)
     return _tell(args.output, photos, failures, "restore", "restored")

@@ -80,6 +80,17 @@ def test_folder_with_odd_names_and_sub_folders(tmp_path: Path, restore: Callable
         np.testing.assert_array_equal(pixels(tmp_path / "in" / name), samples)
 
 
+def test_what_is_wide_is_kept_of_any_restorer(
+    tmp_path: Path, restore: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "flat.png"
+    Image.new("RGB", (40, 30), (200, 90, 10)).save(photo)
+    assert restore(photo, "-o", tmp_path / "kept.png", "--keep-wide", "4") == 0
+    np.testing.assert_array_equal(pixels(tmp_path / "kept.png"), pixels(photo))
+    assert restore(photo, "-o", tmp_path / "other.png", "--keep-wide", "-4") == 1
+    assert "keep_wide -4.0 must be a width in pixels" in capsys.readouterr().err
+
+
 def test_failures_are_listed_and_the_rest_is_written(
     tmp_path: Path, restore: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,11 +9,11 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from nopairs.errors import NopairsError
-from nopairs.models import make
+from nopairs.models import load_restorer, make
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
 from nopairs.restorers.tiling import restore_tiled
-from nopairs.restorers.wide import keep_wide
+from nopairs.restorers.wide import KeepWide, keep_wide
 
 
 @pytest.fixture
@@ -66,10 +66,28 @@ def test_published_weights_take_it_as_well(images: torch.Tensor, tmp_path: Path)
     assert (kept - plain).abs().max() > 1e-3
 
 
+def test_any_restorer_takes_it_in_tiles(images: torch.Tensor) -> None:
+    torch.manual_seed(3)
+    model = DnCNN(DnCNNOptions(depth=3, width=4, batch_norm=False, self_ensemble=True)).eval()
+    kept = KeepWide(model, 2.5)
+    expected = keep_wide(restore_tiled(model, images), images, 2.5)
+    torch.testing.assert_close(restore_tiled(kept, images, tile=16), expected)
+    flow = make(
+        "restorer",
+        "resflow",
+        {"width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (), "norm": "none"},
+    )
+    flow.eval()
+    expected = keep_wide(restore_tiled(flow, images), images, 2.5)
+    torch.testing.assert_close(restore_tiled(KeepWide(flow, 2.5), images, tile=64), expected)
+
+
 def test_what_enlarges_has_no_degraded_image_of_its_size(tmp_path: Path) -> None:
     torch.save(make("restorer", "rrdb", {"width": 8, "blocks": 1}).state_dict(), tmp_path / "rrdb.pth")
-    with pytest.raises(NopairsError, match=r"rrdb\.pth: ESRGAN enlarges 4 times"):
+    with pytest.raises(NopairsError, match="keep_wide: what enlarges 4 times has no degraded image"):
         Pretrained(PretrainedOptions(str(tmp_path / "rrdb.pth"), keep_wide=12))
+    with pytest.raises(NopairsError, match="keep_wide: what enlarges 4 times has no degraded image"):
+        KeepWide(load_restorer(tmp_path / "rrdb.pth"), 12)
 
 
 def test_a_negative_width_is_refused() -> None:

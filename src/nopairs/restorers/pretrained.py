@@ -71,10 +71,7 @@ class Pretrained(nn.Module):
             )
         if (loaded.input_channels, loaded.output_channels) != (3, 3):
             raise NopairsError(f"{path}: takes {loaded.input_channels} channels; an RGB restorer is needed")
-        if options.keep_wide and loaded.scale != 1:
-            raise NopairsError(
-                f"{path}: {loaded.architecture.name} enlarges {loaded.scale} times, and has no degraded image of its size to `keep_wide` of"
-            )
+        check_width(options.keep_wide, int(loaded.scale))
         self.model, self.keep_wide = loaded.model, options.keep_wide
         self.stride = int(loaded.scale) if options.enlarged else 1
         self.scale = int(loaded.scale) // self.stride

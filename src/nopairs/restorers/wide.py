@@ -10,16 +10,22 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import nn
 
 from nopairs.data.gaussian import gaussian_blur
 from nopairs.errors import NopairsError
+from nopairs.restorers.tiling import scale_of
 
 
-def check_width(sigma: float) -> None:
-    """Raise NopairsError unless `sigma` is a width, or 0 for none."""
+def check_width(sigma: float, scale: int = 1) -> None:
+    """Raise NopairsError unless `sigma` is a width, or 0 for none, and the images have the size of the degraded ones."""
     if sigma < 0:
         raise NopairsError(
             f"keep_wide {sigma} must be a width in pixels, for instance 12, or 0 to keep nothing"
+        )
+    if sigma and scale != 1:
+        raise NopairsError(
+            f"keep_wide: what enlarges {scale} times has no degraded image of its size to keep; leave it out"
         )
 
 
@@ -36,3 +42,19 @@ def keep_wide(restored: torch.Tensor, degraded: torch.Tensor, sigma: float) -> t
     if not sigma:
         return restored
     return restored + gaussian_blur(degraded - restored, 2 * reach(sigma) + 1, sigma, "replicate")
+
+
+class KeepWide(nn.Module):
+    """Any restorer, with what is wider than `sigma` pixels kept; raises NopairsError for one that enlarges."""
+
+    def __init__(self, restorer: nn.Module, sigma: float) -> None:
+        super().__init__()
+        check_width(sigma, scale_of(restorer))
+        self.restorer, self.sigma = restorer, sigma
+        self.multiple, self.margin = restorer.multiple, restorer.margin + reach(sigma)  # type: ignore[operator]
+        self.positioned = getattr(restorer, "positioned", False)
+        self.self_ensemble = getattr(restorer, "self_ensemble", False)
+
+    def forward(self, degraded: torch.Tensor, *place: torch.Tensor) -> torch.Tensor:
+        """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""
+        return keep_wide(self.restorer(degraded, *place), degraded, self.sigma)
