@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from skimage import data
 
 from fit_restorer import borrow
@@ -18,7 +17,6 @@ from nopairs.errors import NopairsError
 from nopairs.models import load_model, make, save_model
 from nopairs.restorers.blended import Blended
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
-from nopairs.restorers.tiling import restore_tiled
 
 SIZE: dict[str, Any] = {"depth": 17, "width": 64, "batch_norm": False}
 
@@ -88,37 +86,6 @@ def test_running_statistics_are_mixed_as_weights_are(tmp_path: Path) -> None:
         torch.testing.assert_close(mixed[name], (one[name] + other[name]) / 2)
 
 
-def small(start: Path, **options: object) -> Blended:
-    torch.manual_seed(4)
-    size = {"depth": 3, "width": 4, "batch_norm": False, "start": str(start)}
-    return make("restorer", "blended", {**size, **options}).eval()
-
-
-def test_colour_is_restored_at_half_the_size_and_brightness_is_not(start: Path) -> None:
-    plain, colour = small(start), small(start, colour_levels=1)
-    torch.manual_seed(5)
-    image = torch.rand(1, 3, 36, 50)
-    with torch.inference_mode():
-        assert colour(image[..., 1:, 1:]).shape == (1, 3, 35, 49)
-        once, twice = plain(image), colour(image)
-        torch.testing.assert_close(twice.mean(1), once.mean(1))
-        # What varies between pixels only is gone at half the size; what is wide is still there, and changed again.
-        half = F.avg_pool2d(once, 2)
-        change = (plain(half) - half)[..., 3:-3, 3:-3]
-        change = change - change.mean(1, keepdim=True)
-        added = F.avg_pool2d(twice - once, 2)[..., 3:-3, 3:-3]
-    assert float((change * added).sum() / (change.norm() * added.norm())) > 0.9
-
-
-@pytest.mark.parametrize("levels", [0, 1, 2])
-def test_tiles_fit_together(start: Path, levels: int) -> None:
-    model = small(start, colour_levels=levels, keep_wide=1.0)
-    torch.manual_seed(6)
-    image = torch.rand(1, 3, 40, 200)
-    with torch.inference_mode():
-        torch.testing.assert_close(restore_tiled(model, image, tile=32), model(image))
-
-
 def test_without_pairs_there_is_nothing_to_choose_by(start: Path) -> None:
     with pytest.raises(NopairsError, match="blended: its share is chosen on validation pairs"):
         made(start).choose([])
@@ -129,7 +96,6 @@ def test_without_pairs_there_is_nothing_to_choose_by(start: Path) -> None:
     [
         ({"start": ""}, "blended: there is nothing to blend with"),
         ({"shares": []}, "blended: shares .* must be numbers from 0 to 1"),
-        ({"colour_levels": 5}, "blended: colour_levels 5 must be within 0 and 4"),
         ({"shares": [0.5, 1.5]}, "blended: shares .* must be numbers from 0 to 1"),
     ],
 )

@@ -1,7 +1,7 @@
 """Blending: a mean of a trained DnCNN's weights and of those that it began with (WiSE-FT; Wortsman et al., CVPR 2022).
 
 What published weights know of photos is worth keeping where the training photos are few. How much of each is best is chosen on `val`
-(docs/experiments.md, section 59). Colour is restored at smaller sizes as well: there is the noise that is wider than the network sees.
+(docs/experiments.md, section 59).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from nopairs.errors import NopairsError
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
@@ -18,14 +17,9 @@ from nopairs.training.data import Images, validation_psnr
 
 @dataclass(frozen=True)
 class BlendedOptions(DnCNNOptions):
-    """Size of the DnCNN whose weights are blended, and the weights that it began with (`start`).
-
-    shares: of the trained weights, to choose from.
-    colour_levels: how many times images are halved, and the same network applied, for their colour.
-    """
+    """Size of the DnCNN whose weights are blended, the weights that it began with (`start`), and `shares` of its own to choose from."""
 
     shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-    colour_levels: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -35,8 +29,6 @@ class BlendedOptions(DnCNNOptions):
             )
         if not self.shares or not all(0 <= share <= 1 for share in self.shares):
             raise NopairsError(f"blended: shares {list(self.shares)} must be numbers from 0 to 1")
-        if not 0 <= self.colour_levels <= 4:
-            raise NopairsError(f"blended: colour_levels {self.colour_levels} must be within 0 and 4")
 
 
 class Blended(DnCNN):
@@ -45,24 +37,6 @@ class Blended(DnCNN):
     Options = BlendedOptions
     options: BlendedOptions
     lenders = ("dncnn",)
-
-    def __init__(self, options: BlendedOptions) -> None:
-        super().__init__(options)
-        self.multiple = 2**options.colour_levels
-        # Of each level what the network sees, and three pixels for the way there and back.
-        self.margin = (self.margin + 3) * (2 * self.multiple - 1)
-
-    def forward(self, degraded: torch.Tensor) -> torch.Tensor:
-        """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""
-        height, width = degraded.shape[2:]
-        padded = F.pad(degraded, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        restored = super().forward(padded)
-        for level in range(1, self.options.colour_levels + 1):
-            small = F.avg_pool2d(restored, 2**level)
-            change = super().forward(small) - small
-            colour = change - change.mean(1, keepdim=True)
-            restored = restored + F.interpolate(colour, scale_factor=2**level, mode="bicubic")
-        return restored[..., :height, :width]
 
     def choose(self, val: Images) -> dict[str, float]:
         """Mix the trained weights, which are loaded, with the start's by the share of highest mean PSNR (dB) on `val`.
