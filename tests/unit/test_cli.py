@@ -88,7 +88,7 @@ def test_what_is_wide_is_kept_of_any_restorer(
     assert restore(photo, "-o", tmp_path / "kept.png", "--keep-wide", "4") == 0
     np.testing.assert_array_equal(pixels(tmp_path / "kept.png"), pixels(photo))
     assert restore(photo, "-o", tmp_path / "other.png", "--keep-wide", "-4") == 1
-    assert "keep_wide -4.0 must be a width in pixels" in capsys.readouterr().err
+    assert "keep_wide -4.0 must be a width of up to 64 pixels" in capsys.readouterr().err
 
 
 def test_failures_are_listed_and_the_rest_is_written(

@@ -90,9 +90,12 @@ def test_what_enlarges_has_no_degraded_image_of_its_size(tmp_path: Path) -> None
         KeepWide(load_restorer(tmp_path / "rrdb.pth"), 12)
 
 
-def test_a_negative_width_is_refused() -> None:
-    with pytest.raises(NopairsError, match=r"keep_wide -1\.0 must be a width in pixels"):
-        make("restorer", "dncnn", {"keep_wide": -1.0})
+@pytest.mark.parametrize("width", [-1.0, 65.0, float("nan")])
+def test_widths_that_are_none_are_refused(width: float) -> None:
+    with pytest.raises(NopairsError, match=rf"keep_wide {width} must be a width of up to 64 pixels"):
+        KeepWide(make("restorer", "identity", {}), width)
+    with pytest.raises(NopairsError, match="keep_wide"):
+        make("restorer", "dncnn", {"keep_wide": width})
 
 
 def test_a_pyramid_is_there_for_what_is_wide() -> None:

@@ -16,12 +16,15 @@ from nopairs.data.gaussian import gaussian_blur
 from nopairs.errors import NopairsError
 from nopairs.restorers.tiling import scale_of
 
+# Pixels; a tile has three times as much of its surroundings to see.
+WIDEST = 64
+
 
 def check_width(sigma: float, scale: int = 1) -> None:
     """Raise NopairsError unless `sigma` is a width, or 0 for none, and the images have the size of the degraded ones."""
-    if sigma < 0:
+    if not 0 <= sigma <= WIDEST:
         raise NopairsError(
-            f"keep_wide {sigma} must be a width in pixels, for instance 12, or 0 to keep nothing"
+            f"keep_wide {sigma} must be a width of up to {WIDEST} pixels, for instance 12, or 0 to keep nothing"
         )
     if sigma and scale != 1:
         raise NopairsError(
