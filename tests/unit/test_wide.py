@@ -56,11 +56,13 @@ def test_published_weights_take_it_as_well(images: torch.Tensor, tmp_path: Path)
     torch.manual_seed(2)
     network = DnCNN(DnCNNOptions(depth=17, width=64)).eval()
     torch.save(network.state_dict(), tmp_path / "published.pth")
+    models = [
+        Pretrained(PretrainedOptions(str(tmp_path / "published.pth"), keep_wide=sigma)).eval()
+        for sigma in (0, 5)
+    ]
+    assert models[1].margin == models[0].margin + 15
     with torch.inference_mode():
-        plain, kept = (
-            Pretrained(PretrainedOptions(str(tmp_path / "published.pth"), keep_wide=sigma)).eval()(images)
-            for sigma in (0, 5)
-        )
+        plain, kept = (model(images) for model in models)
     torch.testing.assert_close(plain, network(images).detach())
     torch.testing.assert_close(kept, keep_wide(plain, images, 5))
     assert (kept - plain).abs().max() > 1e-3
