@@ -29,6 +29,7 @@ DEFAULT = yaml.safe_load((ROOT / "config.yaml").read_text())
 OPERATOR = {"kind": "blur_downsample", "factor": 2, "size": 8, "sigma": 1.0, "noise": 0.01}
 
 
+RADON = {"kind": "radon", "angles": 10, "noise": 0.01}
 ESTIMATED = {"kind": "estimated", "degradation": "ludvae", "size": 5}
 
 
@@ -229,6 +230,14 @@ def test_adversarial_rivals_are_trained_as_their_authors_do() -> None:
             "choose one",
         ),
         ({"datasets": {"x": {"source": "set14", "assumed": OPERATOR}}}, "no `operator:` that observes"),
+        (
+            {
+                "datasets": {"x": {"source": "textures", "operator": RADON}},
+                "priors": {"w": {"kind": "wppnet", "training": {"steps": 1}}},
+                "tables": {"t": {"dataset": "x", "methods": ["w"], "metrics": ["psnr"]}},
+            },
+            "config: datasets: x: wppnet does not take projections, which operator radon observes",
+        ),
         ({"degradations": {"x": {"base": "ludvae", "model": "ludva"}}}, "did you mean 'ludvae'"),
         (
             {"datasets": {"x": {"source": "set14", "scale": 4, "recipe": {"noise": 5, "scale": 2}}}},
@@ -266,6 +275,50 @@ def test_adversarial_rivals_are_trained_as_their_authors_do() -> None:
         (
             {"degradations": {"ludvae": {"training": {"crop": 60}}}},
             "degradations: ludvae: crop 60 is no multiple of 8, which the model needs; take 56",
+        ),
+        (
+            {
+                "restorers": {"resflow": {"training": {"crop": 66}}},
+                "tables": {"t": {"methods": ["ludvae+resflow"], "metrics": ["psnr"]}},
+            },
+            "restorers: resflow: crop 66 is no multiple of 4, which the model needs; take 64",
+        ),
+        (
+            {
+                "autoencoders": {"embedded": {"training": {"crop": 66}}},
+                "tables": {"t": {"methods": ["embedded"], "metrics": ["psnr"]}},
+            },
+            "autoencoders: embedded: crop 66 is no multiple of 4, which the model needs; take 64",
+        ),
+        (
+            {"degradations": {"ludvae": {"options": {"h": "gaussian_blur", "blur_size": 129}}}},
+            "degradations: ludvae: crop 64 is too small for the blur that its options ask for, which needs 65 pixels",
+        ),
+        (
+            {"degradations": {"ludvae": {"options": {"noise_blur": 22}}}},
+            "crop 64 is too small for the blur that its options ask for, which needs 67 pixels",
+        ),
+        ({"tables": {"t": {"methods": ["bm3d"], "metrics": ["psnr", "psnr"]}}}, "tables.t.metrics"),
+        (
+            {"degradations": {"noise2self": {"base": "awgn"}}},
+            "restorers: noise2self: is the name of one of the degradations too",
+        ),
+        ({"restorers": {"bm3d": {"candidates": [0.1, 2.5]}}}, "config: restorers: bm3d: bm3d: strength 2.5"),
+        (
+            {"degradations": {"x": {"base": "ludvae", "model": "ludvae_m2"}}},
+            "degradations: x: model 'ludvae_m2' must be a ludvae that is trained itself",
+        ),
+        (
+            {"degradations": {"x": {"kind": "awgn", "model": "awgn_tuned"}}},
+            "degradations: x: model 'awgn_tuned' must be a awgn that is trained itself",
+        ),
+        (
+            {"degradations": {"x": {"kind": "deflow", "model": "ludvae"}}},
+            "degradations: x: model 'ludvae' must be a deflow that is trained itself",
+        ),
+        (
+            {"degradations": {"x": {"base": "ludvae", "model": "ludvae", "options": {"width": 32}}}},
+            "degradations: x: model 'ludvae' has other options, width; take its own",
         ),
     ],
 )
@@ -735,7 +788,7 @@ def test_what_feeds_a_transport_that_is_shown_is_used(method: str, unused: list[
         "datasets": {name: dict(folder) for name in ("mine", "aim", "other")},
         "transports": {
             "moved": {"base": "dot", "natural": "aim", "content": "mine"},
-            "idle": {"base": "dot", "natural": "other"},
+            "move": {"base": "dot", "natural": "other"},  # its name begins the shown one's
         },
         "tables": {"t": {"methods": ["input", method], "metrics": ["psnr"]}},
     }

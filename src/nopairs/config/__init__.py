@@ -27,6 +27,7 @@ from nopairs.config.entries import (
     check_bias,
     check_entry,
     check_lender,
+    check_model,
     check_names,
     check_prior,
     check_selection,
@@ -103,12 +104,8 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
         config[family] = {name: inherit(config[family], name) for name in config.get(family, {})}
         for name, entry in config[family].items():
             check_entry(f"{family}: {name}", entry, kinds)
-    for name, entry in config["degradations"].items():
-        trained = entry.setdefault("model", name)
-        if trained not in config["degradations"]:
-            raise NopairsError(
-                f"degradations: {name}: model {trained!r}: {registry.suggest(trained, config['degradations'])}"
-            )
+    for name in config["degradations"]:
+        check_model(config["degradations"], name)
     for name in config["restorers"]:
         check_lender(config["restorers"], name)
     config["priors"] = {name: inherit(config["priors"], name) for name in config.get("priors", {})}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nopairs import registry
-from nopairs.config.methods import samples_from_clean
+from nopairs.config.methods import parse_method, samples_from_clean
 from nopairs.data import entries
 from nopairs.data.camera import Camera
 from nopairs.data.degrading import Degrading
@@ -69,11 +69,12 @@ def used_datasets(config: dict[str, Any]) -> set[str]:
     """Return the datasets that tables and curves are over, those whose models restore them, and what their transports name."""
     shown = [*config["tables"].values(), *config["curves"].values()]
     over = {name for one in shown for name in one["datasets"]}
+    transports = {parse_method(config, method).transport for one in shown for method in one["methods"]}
     named = {
         entry[key]
         for name, entry in config["transports"].items()
         for key in ("natural", "content")
-        if key in entry and any(f"+{name}" in method for one in shown for method in one["methods"])
+        if key in entry and name in transports
     }
     return over | named | {trained_on(config, name) for name in over}
 

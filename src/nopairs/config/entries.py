@@ -46,7 +46,9 @@ def check_entry(place: str, entry: dict[str, Any], kinds: dict[str, str]) -> Non
         if "kind" not in entry:
             raise NopairsError(f"no `kind:`; known are {', '.join(sorted(kinds))}")
         made = registry.find(kinds, entry["kind"])
-        make_options(made.Options, entry["kind"], any_strength(entry))
+        for strength in entry.get("candidates", [None]):
+            chosen = {} if strength is None else {"strength": strength}
+            make_options(made.Options, entry["kind"], entry.get("options", {}) | chosen)
         for key, file in _named(
             kinds, entry, "weight_files"
         ):  # a trained model does without what it started from
@@ -93,6 +95,32 @@ def _named(kinds: dict[str, str], entry: dict[str, Any], group: str) -> list[tup
     keys = getattr(registry.find(kinds, entry["kind"]).Options, group, ())
     options = entry.get("options", {})
     return [(key, options[key]) for key in keys if options.get(key) and not is_reference(options[key])]
+
+
+def check_model(degradations: dict[str, Any], name: str) -> None:
+    """Fill in the degradation whose trained model one samples: its own, or another one's, of the same kind and options.
+
+    Raises:
+        NopairsError: there is no such model, or it is another one than the entry describes.
+    """
+    entry = degradations[name]
+    lender = entry.setdefault("model", name)
+    place = f"config: degradations: {name}: model {lender!r}"
+    if lender not in degradations:
+        raise NopairsError(f"{place}: {registry.suggest(lender, degradations)}")
+    if lender == name:
+        return
+    other = degradations[lender]
+    made = registry.find(registry.DEGRADATIONS, entry["kind"])
+    learned = getattr(made, "learned", False)
+    if other["kind"] != entry["kind"] or other.get("model", lender) != lender or not learned:
+        raise NopairsError(f"{place} must be a {entry['kind']} that is trained itself")
+    own, lent = (make_options(made.Options, one["kind"], one.get("options", {})) for one in (entry, other))
+    different = [key for key, value in vars(own).items() if vars(lent)[key] != value]
+    if different:
+        raise NopairsError(
+            f"{place} has other options, {', '.join(different)}; take its own, or leave `model:` out and train this one"
+        )
 
 
 def check_lender(restorers: dict[str, Any], name: str) -> None:
@@ -151,6 +179,7 @@ class _Unfilled(TorchFunctionMode):
 def check_names(config: dict[str, Any]) -> None:
     """Raise NopairsError if a name stands for two things where methods and files tell them by their names alone."""
     for family, others in (
+        ("restorers", ("degradations",)),
         ("autoencoders", ("degradations", "restorers")),
         ("transports", ("degradations", "restorers", "autoencoders")),
         ("priors", ("degradations", "restorers", "autoencoders", "transports")),

@@ -6,13 +6,20 @@ import itertools
 from typing import Any
 
 from nopairs import registry
-from nopairs.config.datasets import can_sample, has_role, is_withheld, roles, trained_on
+from nopairs.config.datasets import can_sample, has_role, is_withheld, roles, trained_on, with_dataset_defaults
 from nopairs.config.entries import any_strength, check_borrowed, learns
 from nopairs.config.methods import CHOSEN_ALPHAS, Method, parse_method, statistics_of
 from nopairs.errors import NopairsError
 from nopairs.metrics.names import NEED_TRUTH
 from nopairs.models import make_options, training_roles
 from nopairs.training.options import TrainingOptions
+
+FAMILIES = {
+    "degradations": registry.DEGRADATIONS,
+    "restorers": registry.RESTORERS,
+    "autoencoders": registry.AUTOENCODERS,
+    "priors": registry.PRIORS,
+}
 
 
 def _check_shares(config: dict[str, Any], method: Method) -> None:
@@ -128,45 +135,48 @@ def _check_chain(config: dict[str, Any], method: Method) -> None:
 
 
 def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
-    """Raise NopairsError if something that a method trains crops more than a tile of the dataset has, or what it cannot divide."""
+    """Raise NopairsError if something that a method trains crops more than a tile of the dataset has, or what it cannot divide or blur."""
     scale = config["datasets"][dataset]["scale"]
     tile = config["datasets"][dataset]["tile"] // scale
-    trained = (
-        []
-        if method.autoencoder or method.prior
-        else [(f"restorers: {method.restorer}", config["restorers"][method.restorer])]
-    )
-    if method.prior and registry.find(registry.PRIORS, config["priors"][method.prior]["kind"]).from_crops:
-        trained.append((f"priors: {method.prior}", config["priors"][method.prior]))
-    autoencoder = method.autoencoder or (
-        method.transport and config["transports"][method.transport]["autoencoder"]
-    )
-    if autoencoder:
-        trained.append((f"autoencoders: {autoencoder}", config["autoencoders"][autoencoder]))
-    if method.degradation is not None:
-        model = config["degradations"][method.degradation]["model"]
-        trained.insert(0, (f"degradations: {model}", config["degradations"][model]))
-        _check_divides(f"degradations: {model}", config["degradations"][model])
-    for place, entry in trained:
-        crop = make_options(TrainingOptions, "training", entry["training"]).crop if "training" in entry else 0
+    for family, name in _trained(config, method):
+        entry = config[family][name]
+        if family == "degradations":
+            entry = with_dataset_defaults(config, dataset, entry)
+        if "training" not in entry:
+            continue
+        place = f"config: {family}: {name}: crop"
+        crop = make_options(TrainingOptions, "training", entry["training"]).crop
         if crop > tile:
             raise NopairsError(
-                f"config: {place}: crop {crop} is larger than the {'degraded ' if scale > 1 else ''}tiles of dataset {dataset} ({tile}); "
+                f"{place} {crop} is larger than the {'degraded ' if scale > 1 else ''}tiles of dataset {dataset} ({tile}); "
                 "lower `crop` or raise `tile`"
+            )
+        made = registry.find(FAMILIES[family], entry["kind"])
+        options = make_options(made.Options, entry["kind"], entry.get("options", {}))
+        multiple, least = getattr(options, "multiple", 1), getattr(options, "least_crop", 1)
+        if crop % multiple:
+            raise NopairsError(
+                f"{place} {crop} is no multiple of {multiple}, which the model needs; take {max(1, crop // multiple) * multiple}"
+            )
+        if crop < least:
+            raise NopairsError(
+                f"{place} {crop} is too small for the blur that its options ask for, which needs {least} pixels; raise it, or blur less"
             )
 
 
-def _check_divides(place: str, entry: dict[str, Any]) -> None:
-    """Raise NopairsError if a degradation model is to learn from crops whose sides it cannot divide."""
-    if "training" not in entry:
-        return
-    made = registry.find(registry.DEGRADATIONS, entry["kind"])
-    multiple = getattr(make_options(made.Options, entry["kind"], entry.get("options", {})), "multiple", 1)
-    crop = make_options(TrainingOptions, "training", entry["training"]).crop
-    if crop % multiple:
-        raise NopairsError(
-            f"config: {place}: crop {crop} is no multiple of {multiple}, which the model needs; take {max(1, crop // multiple) * multiple}"
-        )
+def _trained(config: dict[str, Any], method: Method) -> list[tuple[str, str]]:
+    """Return family and name of each entry that a method trains on crops of tiles."""
+    found = []
+    if method.degradation is not None:
+        found.append(("degradations", config["degradations"][method.degradation]["model"]))
+    if not (method.autoencoder or method.prior):
+        found.append(("restorers", config["restorers"][method.restorer]["model"]))
+    if method.prior and registry.find(registry.PRIORS, config["priors"][method.prior]["kind"]).from_crops:
+        found.append(("priors", method.prior))
+    autoencoder = method.autoencoder or (
+        method.transport and config["transports"][method.transport]["autoencoder"]
+    )
+    return [*found, ("autoencoders", autoencoder)] if autoencoder else found
 
 
 def _check_scale(config: dict[str, Any], dataset: str, method: Method) -> None:
@@ -239,11 +249,20 @@ def _can_transport(config: dict[str, Any], dataset: str, method: Method) -> bool
 
 
 def _can_reconstruct(config: dict[str, Any], dataset: str, prior: dict[str, Any]) -> bool:
-    """Whether a dataset has an operator, and what a prior learns from and is chosen on."""
+    """Whether a dataset has an operator, and what a prior learns from and is chosen on.
+
+    Raises:
+        NopairsError: the prior does not take what such an operator observes.
+    """
     source = trained_on(config, dataset)
     made = registry.find(registry.PRIORS, prior["kind"])
+    operator = config["datasets"][dataset].get("operator", {})
+    if made.needs_kernel and operator.get("kind") == "radon":
+        raise NopairsError(
+            f"config: datasets: {dataset}: {prior['kind']} does not take projections, which operator radon observes; leave it out"
+        )
     return (
-        "operator" in config["datasets"][dataset]
+        bool(operator)
         and (not made.from_images or has_role(config, source, "clean"))
         and (not made.needs_operator or "operator" in config["datasets"][source])
         and ("candidates" not in prior or has_role(config, source, "val"))

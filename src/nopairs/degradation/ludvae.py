@@ -131,11 +131,23 @@ class LudVaeOptions:
         """What sides of images are padded to a multiple of."""
         return max(BLOCK, 2 * self.stride)
 
+    @property
+    def least_crop(self) -> int:
+        """Side in pixels of the smallest crop that h can blur: borders are reflected, and what is reflected must be there."""
+        if self.h == "gaussian_blur":
+            return self.blur_size // 2 + 1
+        return filter_size(self.noise_blur) // 2 + 1 if self.h == "additive_noise" and self.noise_blur else 1
+
 
 def correlate(noise: torch.Tensor, sigma: float) -> torch.Tensor:
     """Correlate white noise (batch, channels, H, W) by a Gaussian of `sigma` pixels, keeping its variance."""
-    size = 2 * math.ceil(3 * sigma) + 1
+    size = filter_size(sigma)
     return gaussian_blur(noise, size, sigma) / gaussian_taps(size, sigma).square().sum()
+
+
+def filter_size(sigma: float) -> int:
+    """Return the side in pixels of the filter that correlates noise by a Gaussian of `sigma` pixels."""
+    return 2 * math.ceil(3 * sigma) + 1
 
 
 class Hierarchy(nn.Module):

@@ -25,7 +25,8 @@ class Prior(nn.Module, ABC):
 
     Those that learn from crops of the clean tiles say so (`from_crops`), since a crop must not be larger than a tile.
 
-    Some must know the operator to learn (`needs_operator`), and serve no other one; some learn from a dataset's observations too
+    Some must know the operator to learn (`needs_operator`), and serve no other one; some take operators that are a filter's kernel only
+    (`needs_kernel`), whose observations lie as their images do; some learn from a dataset's observations too
     (`from_observations`), and have their `operator` set for it.
 
     A GPU reconstructs `at_once` images of one size together.
@@ -37,6 +38,7 @@ class Prior(nn.Module, ABC):
     from_images = True
     from_crops = False
     needs_operator = False
+    needs_kernel = False
     from_observations = False
     at_once = 10
     operator: Operator | None

@@ -161,6 +161,7 @@ class DualSR(Prior):
     Options = DualSROptions
     Reconstruction = DualSRTraining
     from_images = False
+    needs_kernel = True
 
     def __init__(self, options: DualSROptions) -> None:
         super().__init__()

@@ -104,6 +104,7 @@ class WPPNet(NetworkPrior):
     Reconstruction: type = NoOptions
     Data = ObservationData
     learned = True
+    needs_kernel = True
     from_observations = True
 
     def __init__(self, options: WPPNetOptions) -> None:

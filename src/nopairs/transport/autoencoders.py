@@ -225,6 +225,11 @@ class EmbeddedOptions:
         """Roles of the dataset that training reads."""
         return ("clean",)
 
+    @property
+    def multiple(self) -> int:
+        """What the sides of images must be multiples of."""
+        return int(2**self.levels)
+
 
 class Embedded(nn.Module):
     """A small KL autoencoder (Kingma and Welling, 2014), trained on a dataset's own clean images."""
