@@ -43,10 +43,10 @@ def main(args: argparse.Namespace) -> None:
             tell_if_no_better(args, result.best)
         return
     torch.set_num_threads(args.threads)
-    val = read_validation(args.dataset)
+    val = read_validation(args.dataset, MOST_JUDGES)
     if args.stand_in and not val:
         val = hold_out(*load_pairs(args.stand_in))
-    val = [val[place] for place in evenly(len(val), MOST_JUDGES)]
+        val = [val[place] for place in evenly(len(val), MOST_JUDGES)]
     if borrows:
         borrow(args.weights_of, entry, val, args.out)
         return

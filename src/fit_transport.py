@@ -18,15 +18,15 @@ from nopairs.data.images import read_rgb
 from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.files import write_csv
-from nopairs.models import load_restorer, make_options, save_model
+from nopairs.models import load_restorer, make_options, save_model, weights_digest
 from nopairs.restorers.folder import Folder
 from nopairs.restorers.tiling import restore_tiled
 from nopairs.training import hardware
 from nopairs.training.pairs import load_pairs, read_validation
 from nopairs.transport.choosing import score_alphas
 from nopairs.transport.dot import Codec, DotOptions, Enhancer, fit
-from nopairs.transport.loading import load_autoencoder
-from nopairs.transport.statistics import deal, photos_of, spread
+from nopairs.transport.loading import DIGEST, load_autoencoder
+from nopairs.transport.statistics import deal, photos_of
 
 # Validation images that alphas are judged on, at most.
 MOST_JUDGES = 24
@@ -58,7 +58,12 @@ def main(args: argparse.Namespace) -> None:
         score_alphas(Enhancer(dot, codec.model), restore(val), clean, entry["alphas"]) if can_choose else []
     )
     write_csv(args.out / "alphas.csv", scored)
-    told = {"autoencoder": entry["autoencoder"], "fit": vars(facts), "seed": args.seed}
+    told = {
+        "autoencoder": entry["autoencoder"],
+        DIGEST: weights_digest(codec.model),
+        "fit": vars(facts),
+        "seed": args.seed,
+    }
     save_model(args.out, "transport", entry["kind"], vars(dot.options), dot.state_dict(), told)
 
 
@@ -66,8 +71,7 @@ def choose_images(
     args: argparse.Namespace, options: DotOptions
 ) -> tuple[Images, Images, list[tuple[np.ndarray, np.ndarray]]]:
     """Return natural and degraded images for the statistics, and pairs (clean, degraded) to choose alphas on, all uint8 (H, W, 3)."""
-    val = read_validation(args.dataset)
-    judges = [val[k] for k in spread(len(val), MOST_JUDGES)]
+    judges = read_validation(args.dataset, MOST_JUDGES)
     if args.pairs:
         clean, degraded = load_pairs(args.pairs)
         photos = photos_of(args.content or args.dataset, args.part)

@@ -11,19 +11,24 @@ import numpy as np
 import yaml
 
 from nopairs import command
-from nopairs.data.images import read_rgb, write_png
+from nopairs.data.images import evenly, read_rgb, write_png
 from nopairs.errors import NopairsError
 from nopairs.files import atomic_folder, read_json, write_json
 from nopairs.metrics.noise import noise_statistics, pick_patches
+
+# That are looked at, more or less: eight large photos, or all of SIDD's validation blocks.
+MOST_PIXELS = 100_000_000
 
 
 def main(args: argparse.Namespace) -> None:
     names = sorted(path.name for path in args.clean.glob("*.png"))
     if not names:
         raise NopairsError(f"{args.clean}: no PNG in it; name the folder of clean images")
+    first = read_rgb(args.clean / names[0])
+    names = [names[k] for k in evenly(len(names), max(1, MOST_PIXELS // (first.shape[0] * first.shape[1])))]
     clean = [read_rgb(args.clean / name) for name in names]
     degraded = [read_rgb(args.degraded / name) for name in names] if args.degraded else degrade(clean, args)
-    statistics = noise_statistics([image / 255 for image in clean], [image / 255 for image in degraded])
+    statistics = noise_statistics(clean, degraded)
     strips = pick_patches(clean, degraded, seed=0)
     with atomic_folder(args.out) as folder:
         write_json(folder / "noise.json", statistics)

@@ -86,16 +86,17 @@ def _add_enhance(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--alpha",
         type=alpha_value,
-        default=0.0,
-        help="1 leaves the restored photo, 0 moves it all the way; from -0.5 to 1.5 (default: 0)",
+        default=0.8,
+        help="1 leaves the restored photo, 0 moves it all the way; from -0.5 to 1.5 (default: 0.8)",
     )
     parser.add_argument(
-        "--patch", type=positive_int, default=3, help="side of a patch of latents (default: 3)"
+        "--patch",
+        type=positive_int,
+        help="side of a patch of latents (default: 3)",
     )
     parser.add_argument(
         "--images",
         type=positive_int,
-        default=40,
         help="photos of each side to fit on, at most (default: 40)",
     )
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="keep the fitted map there")
@@ -226,20 +227,25 @@ def _enhance(args: argparse.Namespace) -> int:
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
+    for option in ("fit_on", "patch", "images", "save"):
+        if args.transport and getattr(args, option) is not None:
+            raise NopairsError(
+                f"--{option.replace('_', '-')} is for a map that is fitted now, not for --transport; leave it out"
+            )
     photos = len(plan_outputs(args.inputs, args.output))
     device = pick_device(args.device)
     autoencoder = find_autoencoder(args.autoencoder).to(device)
     restorer = load_restorer(args.restorer).eval().to(device) if args.restorer else None
 
     def restore(image: torch.Tensor) -> torch.Tensor:
-        return image if restorer is None else restore_tiled(restorer, image).clamp(0, 1)
+        return image if restorer is None else restore_tiled(restorer, image, args.tile).clamp(0, 1)
 
     if args.transport:
         enhancer = load_transport(args.transport, autoencoder, tile=args.tile)
     else:
         fit_on = [args.fit_on] if args.fit_on else args.inputs
         enhancer, remarks = fit_on_photos(
-            autoencoder, fit_on, args.natural, restore, args.patch, args.images, args.tile
+            autoencoder, fit_on, args.natural, restore, args.patch or 3, args.images or 40, args.tile
         )
         for remark in remarks:
             print(f"nopairs enhance: {remark}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,15 @@ def load_model(folder: Path) -> Any:
     network = make(family, kind, options)
     load_weights(network, folder)
     return network.eval()
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Return a digest of a network's weights, by which another one's are told from them."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 def load_weights(network: nn.Module, folder: Path) -> None:

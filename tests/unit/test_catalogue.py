@@ -21,6 +21,7 @@ from skimage import data
 
 from nopairs.data import entries, sources
 from nopairs.data.camera import Camera
+from nopairs.data.degrading import Degrading
 from nopairs.data.entries import Entry
 from nopairs.data.images import encode_png, read_rgb
 from nopairs.data.listing import markdown_table
@@ -331,6 +332,14 @@ def test_parts_of_one_photo_have_roles_of_their_own(tmp_path: Path) -> None:
     found = collect(settings, Store(tmp_path / "data", tmp_path / "data.lock"))
     assert len({photo.sha256 for photo in found}) == 1
     write_dataset(found, tmp_path / "out", Recipe(256, 256, None, 0))
+    noisy = Recipe(256, 256, None, 0, degrading=Degrading(noise=10))
+    write_dataset(found, tmp_path / "noisy", noisy)
+    noise = [
+        read_rgb(tmp_path / "noisy" / role / "degraded/brick.png").astype(float)
+        - read_rgb(tmp_path / "noisy" / role / "clean/brick.png")
+        for role in ("val", "test")
+    ]
+    assert abs(np.corrcoef(*(part.ravel() for part in noise))[0, 1]) < 0.05
     brick = data.brick()
     for path, part in (
         ("clean/brick_00256_00000.png", brick[256:, :256]),

@@ -108,13 +108,15 @@ def test_few_patches_are_told(folders: Path, capsys: pytest.CaptureFixture[str])
     [
         (("--natural", "nowhere"), "nowhere: no such file or folder"),
         (("--transport", "model"), "is no transport"),
+        (("--save", "map"), "--save is for a map that is fitted now, not for --transport; leave it out"),
     ],
 )
 def test_mistakes_are_one_line(
     folders: Path, arguments: tuple[str, str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flag, name = arguments
-    assert enhance(folders, flag, folders / name) == 1
+    other = ("--transport", folders / "model") if flag == "--save" else ()
+    assert enhance(folders, flag, folders / name, *other) == 1
     told = capsys.readouterr().err
     assert message in told and told.count("\n") == 1
 
@@ -156,9 +158,13 @@ def test_alpha_out_of_range(folders: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_a_map_of_another_autoencoder_is_refused(folders: Path) -> None:
     assert enhance(folders, "--natural", folders / "natural", "--save", folders / "map") == 0
-    other = Embedded(EmbeddedOptions(**{**SMALL, "latents": 5}))
-    with pytest.raises(NopairsError, match="fitted on latents of 3 channels"):
+    other = Embedded(EmbeddedOptions(**SMALL))
+    with pytest.raises(
+        NopairsError, match=r"was fitted in the latents of another autoencoder, .*model; name that"
+    ):
         load_transport(folders / "map", other)
+    other.load_state_dict(load_model(folders / "model").state_dict())
+    load_transport(folders / "map", other)
     with pytest.raises(NopairsError, match="is no autoencoder"):
         load_autoencoder(str(folders / "map"))
     assert load_model(folders / "map").options.patch == 3

@@ -145,7 +145,7 @@ def test_zoom_box_of_a_dark_or_a_tiny_image_stays_inside() -> None:
     dark[20:, 30:] = 20
     assert zoom_box(dark).cut(dark).shape == (32, 32, 3)
     tiny = dark[:10, :20]
-    assert zoom_box(tiny) == Box(0, 0, 10)
+    assert zoom_box(tiny) == zoom_box(tiny, 128) == Box(0, 0, 10)
 
 
 def test_comparison_gives_each_crops_psnr(tree: Tree, drawn: dict[str, Figure]) -> None:

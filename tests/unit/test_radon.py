@@ -25,9 +25,10 @@ def disk(side: int, radius: float, x: float = 0.0, y: float = 0.0) -> torch.Tens
     return ((radius - distance) * side + 0.5).clamp(0, 1)[None, None]
 
 
-@pytest.mark.parametrize("block", [radon.BLOCK, 2000])
-def test_adjoint(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block, kept", [(radon.BLOCK, radon.KEPT), (2000, radon.KEPT), (2000, 0)])
+def test_adjoint(block: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(radon, "BLOCK", block)
+    monkeypatch.setattr(radon, "KEPT", kept)
     scan = Radon(RadonOptions(angles=20, first=3, last=15, noise=0.1))
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(2, 3, 17, 17, dtype=torch.float64, generator=generator, requires_grad=True)
@@ -37,6 +38,9 @@ def test_adjoint(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close((seen * other).sum(), (image * scan.adjoint(other)).sum())
     (gradient,) = torch.autograd.grad((seen * other).sum(), image)
     torch.testing.assert_close(scan.adjoint(other), gradient)
+    assert len(scan.kept) == (kept > 0)
+    torch.testing.assert_close(scan(image[..., :9, :9]), Radon(scan.options)(image[..., :9, :9]))
+    assert scan(image.float()).dtype == torch.float32
 
 
 def test_line_integrals_of_a_disk() -> None:

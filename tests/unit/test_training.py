@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import os
 import pickle
 import signal
@@ -17,10 +18,11 @@ import pytest
 import torch
 
 from nopairs.data.images import write_png
+from nopairs.data.tiles import allocate_tiles, own_memory
 from nopairs.errors import NopairsError
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 from nopairs.training import pairs as validation
-from nopairs.training.data import PairedData, autoencoder_data, dataset_data, validation_psnr
+from nopairs.training.data import PairedData, autoencoder_data, dataset_data, hold_out, validation_psnr
 from nopairs.training.loop import STOPPED, Result, Trainer, update_average
 from nopairs.training.options import TrainingOptions
 from nopairs.training.pairs import read_validation
@@ -455,6 +457,36 @@ def test_without_validation_pairs_some_training_pairs_are_held_out() -> None:
     data = PairedData.with_validation(clean, degraded, [], OPTIONS)
     assert len(data.val) == 1 and len(data.tiles["clean"]) == 5
     assert not any(np.array_equal(data.val[0][0], tile) for tile in data.tiles["clean"])
+
+
+def test_held_out_tiles_are_in_no_copy_trained_on() -> None:
+    clean, _ = pairs()
+    copies = clean[:4].repeat(6, 0)
+    degraded = np.random.default_rng(1).integers(0, 256, copies.shape).astype(np.uint8)
+    held = hold_out(copies, degraded)
+    assert len(held) == 6 and all(np.array_equal(tile, clean[0]) for tile, _ in held)
+    assert len(hold_out(copies[:6], degraded[:6])) == 1  # a single tile, which is all there is to train on
+
+
+def test_few_of_the_validation_images_are_read_with_the_same_middles(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 2, 12, 10, 3)).astype(np.uint8)
+    for name, pair in zip("abc", images, strict=True):
+        for side, image in zip(("clean", "degraded"), pair, strict=True):
+            write_png(tmp_path / "val" / side / f"{name}.png", image)
+    first, last = read_validation(tmp_path, 2)
+    np.testing.assert_array_equal(np.stack([first, last]), images[[0, 2]])
+
+
+def test_tiles_lie_in_memory_as_far_as_the_job_has_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = own_memory()
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "0")
+    assert own_memory() == machine > 2**30
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "512")
+    assert own_memory() == 2**29
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert own_memory() == 2**27
+    assert isinstance(allocate_tiles((2**26 // 3, 1, 1, 3)).base, mmap.mmap)
+    assert allocate_tiles((10, 1, 1, 3)).base is None
 
 
 def test_middles_of_many_validation_images_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

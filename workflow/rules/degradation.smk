@@ -26,7 +26,7 @@ rule train_degradation:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"] * PROCESSES
     resources:
-        mem_mb=more(16000),
+        mem_mb=more(16000 * PROCESSES),
         runtime=more(960),
         gpu=gpu_if(True, PROCESSES),
         nodes=1,

@@ -85,7 +85,7 @@ rule fit_prior:
             else CONFIG["threads"]
         )
     resources:
-        mem_mb=more(16000),
+        mem_mb=more(16000 * PROCESSES, 16000, is_learned_prior),
         runtime=more(960, 120, is_learned_prior),
         gpu=lambda wildcards: gpu_if(is_learned_prior(wildcards), PROCESSES),
         nodes=lambda wildcards: 1 if is_learned_prior(wildcards) else None,

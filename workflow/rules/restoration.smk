@@ -31,7 +31,7 @@ rule fit_restorer:
         "../../envs/nopairs.yaml"
     threads: lambda wildcards: CONFIG["threads"] * PROCESSES if is_trained(wildcards) else 1
     resources:
-        mem_mb=more(16000, 4000, is_trained),
+        mem_mb=more(16000 * PROCESSES, 4000, is_trained),
         runtime=more(960, 240, is_trained),
         gpu=lambda wildcards: gpu_if(is_trained(wildcards), PROCESSES),
         nodes=lambda wildcards: 1 if is_trained(wildcards) else None,

@@ -23,7 +23,7 @@ rule train_autoencoder:
         "../../envs/nopairs.yaml"
     threads: CONFIG["threads"] * PROCESSES
     resources:
-        mem_mb=more(16000),
+        mem_mb=more(16000 * PROCESSES),
         runtime=more(960),
         gpu=gpu_if(True, PROCESSES),
         nodes=1,

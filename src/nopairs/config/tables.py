@@ -6,7 +6,14 @@ import itertools
 from typing import Any
 
 from nopairs import registry
-from nopairs.config.datasets import can_sample, has_role, is_withheld, roles, trained_on, with_dataset_defaults
+from nopairs.config.datasets import (
+    can_sample,
+    has_role,
+    is_withheld,
+    roles,
+    trained_on,
+    with_dataset_defaults,
+)
 from nopairs.config.entries import any_strength, check_borrowed, learns
 from nopairs.config.methods import CHOSEN_ALPHAS, Method, parse_method, statistics_of
 from nopairs.errors import NopairsError

@@ -14,6 +14,7 @@ from nopairs.files import atomic_file
 PAIRED_ROLES = ("pairs", "val", "test")
 # Clean photos of another dataset, which what learns from the unpaired halves sees with the clean half; no pairs are made of them.
 MORE_CLEAN = "more_clean"
+WHOLE = "0 0 1 1"  # all of a photo, as a part of it
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class SourcePhoto:
     scene: str
     scale: float
     sha256: str
-    part: str = "0 0 1 1"
+    part: str = WHOLE
 
     def shares(self) -> tuple[float, float, float, float]:
         """Return `part` as numbers."""

@@ -12,6 +12,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -26,7 +27,7 @@ from nopairs.data import channels
 from nopairs.data.camera import Camera, illuminate, photograph
 from nopairs.data.degrading import Degrading, degrade
 from nopairs.data.images import encode_png, read_rgb
-from nopairs.data.photos import MORE_CLEAN, PAIRED_ROLES, SourcePhoto
+from nopairs.data.photos import MORE_CLEAN, PAIRED_ROLES, WHOLE, SourcePhoto
 from nopairs.data.resizing import reduce_pixels, whole
 from nopairs.data.tiles import REDUCED
 from nopairs.digest import code_digest, module_file
@@ -192,7 +193,7 @@ def _own_views(source: SourcePhoto, recipe: Recipe) -> Iterator[View]:
         photo = whole(photo, recipe.scale)
         if recipe.degrading and source.role not in ("clean", MORE_CLEAN):
             photo = whole(photo, recipe.scale * recipe.degrading.scale)
-            rng = np.random.default_rng([recipe.seed, int(source.sha256[:8], 16)])
+            rng = np.random.default_rng(_noise_key(source, recipe.seed))
             degraded = degrade(reduce_pixels(photo, recipe.scale), recipe.degrading, rng)
             if source.role == "degraded":
                 yield view("degraded", degraded)
@@ -203,13 +204,20 @@ def _own_views(source: SourcePhoto, recipe: Recipe) -> Iterator[View]:
     yield view(folder, photo)
 
 
+def _noise_key(source: SourcePhoto, seed: int) -> list[int]:
+    """What a photo's noise is drawn from: seed and file, and of pairs the part of the file, lest `val` and `test` have the same."""
+    key = [seed, int(source.sha256[:8], 16)]
+    parted = source.role in PAIRED_ROLES and source.part != WHOLE
+    return [*key, zlib.crc32(source.part.encode())] if parted else key
+
+
 def _camera_views(source: SourcePhoto, camera: Camera, seed: int) -> Iterator[View]:
     """The clean photo and its exposures. Clean training photos are also photographed, as the real `pairs` of an upper bound.
 
     Training photos are taken in several lights, each of which makes another clean photo; `val` and `test` in white light.
     """
     photo = load_source(source)
-    key = [seed, int(source.sha256[:8], 16)]
+    key = _noise_key(source, seed)
     rng, lights = np.random.default_rng(key), np.random.default_rng([*key, 1])
     training = source.role in ("clean", "degraded")
     exposures = 1 if source.role == "test" else camera.exposures

@@ -48,10 +48,10 @@ def zoom_box(image: Pixels, size: int | None = None) -> Box:
     """Choose the square with the most gradient energy among those of moderate brightness.
 
     `image` is 8-bit RGB; moderate is a mean grey of 0.25 to 0.75, and where no square is, all of them count.
-    The side is a quarter of the shorter one, at least 32 pixels. Of equal squares, the upper left one.
+    The side is `size` pixels, or a quarter of the shorter side, at least 32; no more than that side. Of equal squares, the upper left one.
     """
     height, width = image.shape[:2]
-    size = size or min(height, width, max(32, min(height, width) // 4))
+    size = min(height, width, size or max(32, min(height, width) // 4))
     grey = gaussian_filter(rgb2gray(image), 1.0)
     energy = _box_means(sobel(grey, 0) ** 2 + sobel(grey, 1) ** 2, size)
     brightness = _box_means(grey, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from nopairs.data.images import read_rgb
 from nopairs.data.paging import allocate
 from nopairs.errors import NopairsError
 
-# Above this share of the machine's memory the tiles go to a temporary file that the system pages in as needed.
+# Above this share of the memory that a process may take the tiles of a role go to a temporary file that the system pages in as needed.
 MEMORY_SHARE = 0.25
 # Of a super-resolution dataset: its clean tiles, reduced to the size of the degraded ones, under the clean ones' names.
 REDUCED = "reduced"
@@ -39,7 +40,7 @@ def read_tiles(*folders: Path) -> tuple[np.ndarray, list[str]]:
             raise NopairsError(f"{folder}: no training tiles; run the preprocessing step")
         paths += found
     shape = (len(paths), *read_rgb(paths[0]).shape)
-    tiles = _allocate(shape)
+    tiles = allocate_tiles(shape)
 
     def load(item: tuple[int, Path]) -> None:
         index, path = item
@@ -55,11 +56,19 @@ def read_tiles(*folders: Path) -> tuple[np.ndarray, list[str]]:
     return tiles, [path.name for path in paths]
 
 
-def _allocate(shape: tuple[int, ...]) -> np.ndarray:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if int(np.prod(shape)) < MEMORY_SHARE * memory:
+def allocate_tiles(shape: tuple[int, ...]) -> np.ndarray:
+    """Return an uint8 array of any content, in memory or, where there is not enough of it, in a file."""
+    if math.prod(shape) < MEMORY_SHARE * own_memory():
         return np.empty(shape, np.uint8)
     return allocate(shape, np.uint8)
+
+
+def own_memory() -> int:
+    """Return the bytes that this process may take: of the machine's, or of a Slurm job's, an equal share of torchrun's processes."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if job := os.environ.get("SLURM_MEM_PER_NODE"):  # in MiB; 0 is all of the node's
+        memory = min(memory, int(job) * 2**20 or memory)
+    return memory // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
 
 def random_crops(

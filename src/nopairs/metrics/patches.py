@@ -18,6 +18,7 @@ from nopairs.metrics.gaussian import Moments, gelbrich
 
 PATCH = 6
 DIMENSION = 3 * PATCH**2
+ROWS = 32  # of patches that are looked at together
 DRAWS = 200
 
 
@@ -79,7 +80,11 @@ def _moments(image: np.ndarray) -> Moments:
         )
     windows = np.lib.stride_tricks.sliding_window_view(image, (PATCH, PATCH), axis=(0, 1))[::2, ::2]
     moments = Moments(DIMENSION)
-    moments.add(torch.from_numpy(windows.reshape(-1, DIMENSION).astype(np.float64)))
+    for top in range(
+        0, len(windows), ROWS
+    ):  # a photo's patches, all at once, would take half a gigabyte a megapixel
+        rows = windows[top : top + ROWS].reshape(-1, DIMENSION)
+        moments.add(torch.from_numpy(rows.astype(np.float64)))
     return moments
 
 

@@ -34,6 +34,14 @@ def some(image: torch.Tensor, size: int, count: int, generator: torch.Generator)
     return image.flatten(2)[:, :, places].reshape(len(image), -1, size * size)
 
 
+def references(images: torch.Tensor, size: int, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Return `count` patches of images (count, H, W), about as many at random places of each: (count, size^2)."""
+    drawn = some(images[None], size, -(-count // len(images)), generator)[0]
+    if len(drawn) == count:
+        return drawn
+    return drawn[torch.randperm(len(drawn), generator=generator)[:count]]
+
+
 def grid(image: torch.Tensor, size: int, stride: int, generator: torch.Generator) -> torch.Tensor:
     """Return the patches of a grid at a random offset, the same one in each image: (batch, patches, size^2).
 

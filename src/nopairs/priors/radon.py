@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from nopairs.priors.operators import Operator, Size, check_noise
 
 # Samples of an image at a time: some ten megabytes of coordinates.
 BLOCK = 1 << 21
+# Samples of all rays that are kept between steps at most, 256 MB.
+KEPT = 1 << 25
 # Photons that a ray counts as of which none arrives.
 FEWEST = 0.1
 
@@ -65,6 +68,7 @@ class Radon(Operator):
         self.options, self.noise = options, options.noise
         numbers = torch.arange(options.first, options.last or options.angles, dtype=torch.float64)
         self.angles = math.pi * numbers / options.angles
+        self.kept: dict[tuple[int, torch.dtype, torch.device], list[torch.Tensor]] = {}
 
     def observed_size(self, size: Size) -> Size:
         """Angles and detectors; the image must be square."""
@@ -134,17 +138,26 @@ class Radon(Operator):
         self.observed_size((image.shape[-2], image.shape[-1]))
         return torch.cat([_integrate(image, rays) for rays in self._rays(image.shape[-1], image)], -2)
 
-    def _rays(self, side: int, like: torch.Tensor) -> list[torch.Tensor]:
-        """Where rays are sampled, in torch's coordinates from -1 to 1: (angles, detectors, samples, 2), some angles at a time."""
+    def _rays(self, side: int, like: torch.Tensor) -> Iterable[torch.Tensor]:
+        """Where rays are sampled, in torch's coordinates from -1 to 1: (angles, detectors, samples, 2), some angles at a time.
+
+        To place them takes longer than to integrate along them, so that those of small images are kept for the next step.
+        """
         _, detectors = self.observed_size((side, side))
+        if len(self.angles) * detectors**2 > KEPT:
+            return self._placed(side, detectors, like)
+        key = (side, like.dtype, like.device)
+        if key not in self.kept:
+            self.kept[key] = list(self._placed(side, detectors, like))
+        return self.kept[key]
+
+    def _placed(self, side: int, detectors: int, like: torch.Tensor) -> Iterator[torch.Tensor]:
         places = (torch.arange(detectors, dtype=torch.float64) - (detectors - 1) / 2) * (2 / side)
-        found = []
         for angles in self.angles.split(max(1, BLOCK // detectors**2)):
             cos, sin = angles.cos()[:, None, None], angles.sin()[:, None, None]
             across, along = places[None, :, None], places[None, None, :]
             rays = torch.stack([across * cos - along * sin, across * sin + along * cos], -1)
-            found.append(rays.to(like))
-        return found
+            yield rays.to(like)
 
 
 def _integrate(image: torch.Tensor, rays: torch.Tensor) -> torch.Tensor:

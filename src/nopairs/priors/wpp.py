@@ -98,7 +98,7 @@ class WPP(Prior):
         size = self.options.patch_size
         generator = torch.Generator().manual_seed(seed)
         drawn = [
-            patches.some(scale, size, max(1, options.references // len(self.reference)), generator)[0]
+            patches.references(scale[0], size, options.references, generator)
             for scale in pyramid(self.reference[None], self.options.scales)
         ]
         # A potential for each image of the batch, on each scale.

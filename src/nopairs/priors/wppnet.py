@@ -119,11 +119,9 @@ class WPPNet(NetworkPrior):
         """Draw the reference's patches from images (count, H, W)."""
         options = self.options
         generator = torch.Generator().manual_seed(seed)
-        each = -(-options.references // len(images))
         for dual, scale in zip(self.duals, pyramid(images[None], options.scales), strict=True):
-            drawn = patches.some(scale, options.patch_size, each, generator)[0]
-            chosen = torch.randperm(len(drawn), generator=generator)[: options.references]
-            dual.get_buffer("reference").copy_(drawn[chosen])
+            drawn = patches.references(scale[0], options.patch_size, options.references, generator)
+            dual.get_buffer("reference").copy_(drawn)
         return []
 
     def losses(self, progress: float, *, observed: torch.Tensor) -> dict[str, torch.Tensor]:

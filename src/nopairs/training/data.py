@@ -24,8 +24,15 @@ Images = list[tuple[np.ndarray, np.ndarray]]
 
 
 def hold_out(clean: np.ndarray, degraded: np.ndarray) -> Images:
-    """Return the first pairs of tiles, (clean, degraded), that stand in for validation images; none of a single pair."""
+    """Return the first pairs of tiles, (clean, degraded), that stand in for validation images; none of a single pair.
+
+    Of a tile that was degraded several times all copies are held out, unless that leaves none to train on.
+    """
     held = max(1, min(HELD_OUT_MOST, int(HELD_OUT_SHARE * len(clean)))) if len(clean) > 1 else 0
+    whole = held
+    while 0 < whole < len(clean) and np.array_equal(clean[whole], clean[whole - 1]):
+        whole += 1
+    held = whole if whole < len(clean) else held
     return list(zip(clean[:held], degraded[:held], strict=True))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nopairs.data.images import read_rgb
+from nopairs.data.images import evenly, read_rgb
 from nopairs.files import atomic_file
 
 # Of many validation images the middle is enough, and whole photos would take most of a short training's time to restore: so many
@@ -30,12 +30,16 @@ def load_pairs(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return clean, degraded
 
 
-def read_validation(dataset: Path) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Read a dataset's validation pairs, (clean, degraded) uint8 (H, W, 3), of many the middles; none if no degraded ones are there."""
+def read_validation(dataset: Path, most: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Read a dataset's validation pairs, (clean, degraded) uint8 (H, W, 3), at most `most` of them, evenly spread.
+
+    Of many the middles, the same ones whatever `most` is; none if no degraded ones are there.
+    """
     clean, degraded = (dataset / "val" / side for side in ("clean", "degraded"))
     names = sorted(path.name for path in degraded.glob("*.png"))
-    most = _enough(len(names))
-    return [middles(read_rgb(clean / name), read_rgb(degraded / name), most) for name in names]
+    side = _enough(len(names))
+    read = names if most is None else [names[place] for place in evenly(len(names), most)]
+    return [middles(read_rgb(clean / name), read_rgb(degraded / name), side) for name in read]
 
 
 def read_clean_validation(dataset: Path) -> list[np.ndarray]:

@@ -12,9 +12,11 @@ import yaml
 from nopairs.data import entries
 from nopairs.errors import NopairsError
 from nopairs.files import read_json
-from nopairs.models import DESCRIPTION, load_model, make
+from nopairs.models import DESCRIPTION, load_model, make, weights_digest
 from nopairs.transport.dot import Dot, Enhancer
 
+# In a transport's description: of the weights of the autoencoder in whose latents it was fitted.
+DIGEST = "autoencoder_weights"
 _HUB_NAME = re.compile(r"(tiny:)?\w[\w.-]*/[\w.-]+")
 
 
@@ -74,5 +76,10 @@ def load_transport(folder: Path, autoencoder: torch.nn.Module, **settings: Any) 
     if not isinstance(dot, Dot):
         raise NopairsError(
             f"{folder}: is no transport; name a folder that fit_transport.py or `nopairs enhance` wrote"
+        )
+    facts = read_json(folder / DESCRIPTION)
+    if facts.get(DIGEST, weights_digest(autoencoder)) != weights_digest(autoencoder):
+        raise NopairsError(
+            f"{folder}: was fitted in the latents of another autoencoder, {facts['autoencoder']}; name that one, or fit it again"
         )
     return Enhancer(dot, autoencoder, **settings)

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from nopairs.data.images import Photo, evenly, list_images, load_photo
-from nopairs.models import save_model
+from nopairs.models import save_model, weights_digest
 from nopairs.transport.dot import Codec, DotOptions, Enhancer, fit
+from nopairs.transport.loading import DIGEST
 
 # Pixels a side of what statistics are taken from, the middle of larger photos: it has patches enough, and memory is flat.
 LARGEST = 1024
@@ -66,7 +67,8 @@ def enhance_photo(enhancer: Enhancer, photo: Photo, alpha: float, restore: Resto
 def save_fit(folder: Path, enhancer: Enhancer, autoencoder: str) -> None:
     """Keep a fitted map for further photos, with the name of its autoencoder."""
     dot = enhancer.dot
-    save_model(folder, "transport", "dot", vars(dot.options), dot.state_dict(), {"autoencoder": autoencoder})
+    facts = {"autoencoder": autoencoder, DIGEST: weights_digest(enhancer.codec.model)}
+    save_model(folder, "transport", "dot", vars(dot.options), dot.state_dict(), facts)
 
 
 def _middle(photo: Photo) -> torch.Tensor:
