@@ -189,7 +189,10 @@ def _table_notes(figure: Figure, table: pd.DataFrame, shown: set[str]) -> None:
     if images:
         lines.append(f"Test images: {images}; seeds: {_counts(measured['seeds'])}.")
     if table["published"].notna().any():
-        lines[0] += f" Hollow diamond: published, {_listed(table['source'])}."
+        lines.append(
+            f"Hollow diamond: published, {_listed(table['source'])}. Where that is another dataset, the order and the distances"
+            " compare, not the places."
+        )
     if notes := _listed(measured["note"]):
         lines.append(f"Note: {notes}.")
     missing = table[~table["metric"].isin(shown)].groupby("note", sort=False)["metric"]

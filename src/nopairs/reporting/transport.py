@@ -102,7 +102,7 @@ def _curve_panel(axes: Axes, measure: str, curves: Mapping[str, pd.DataFrame]) -
         for alpha, marker, size in ((1.0, "*", 12), (0.0, "o", 6)):
             point = points[np.isclose(points["alpha"], alpha)]
             axes.plot(point["psnr"], point[measure], marker, color=color, markersize=size)
-        for row in points[points["alpha"].isin([-0.5, 0.0, 0.5, 1.0, 1.5])].itertuples():
+        for row in points[points["alpha"].isin([-0.5, 0.0, 1.0, 1.5])].itertuples():
             place = (float(row.psnr), float(getattr(row, measure)))  # type: ignore[arg-type]
             axes.annotate(
                 f"{row.alpha:g}", place, (4, 3), textcoords="offset points", fontsize=7, color=style.MUTED
