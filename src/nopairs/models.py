@@ -16,7 +16,6 @@ from nopairs import __version__, registry
 from nopairs.errors import NopairsError, one_line
 from nopairs.files import atomic_file, read_json, write_json
 from nopairs.option_types import check_types
-from nopairs.restorers.pretrained import Pretrained, PretrainedOptions
 
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 FAMILIES = {
@@ -147,4 +146,5 @@ def load_restorer(path: Path) -> nn.Module:
                 f"{path}: is a {family} model, not a restorer; name a folder such as results/models/photos/ludvae+dncnn/seed0"
             )
         return load_model(path)
-    return Pretrained(PretrainedOptions(str(path))).eval()
+    pretrained: nn.Module = make("restorer", "pretrained", {"weights": str(path)})
+    return pretrained.eval()
