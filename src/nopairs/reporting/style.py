@@ -25,6 +25,7 @@ GRID = "#e3e5e8"
 # Okabe and Ito's colours, which stay apart under the common forms of colour blindness.
 _COLORS = {
     "input": "#8a8a8a",
+    "enlarged": "#8a8a8a",  # the input of super-resolution
     "real": "#1f2328",
     "clean": "#1f2328",
     "nlm": "#cc79a7",
