@@ -34,7 +34,7 @@ def study(photos: Path, datasets: int, seeds: int) -> dict[str, Any]:
     degradations: dict[str, Any] = {
         f"ludvae{k}": {"base": "ludvae", "options": {"kl_ramp": 0.1 * (k + 1)}} for k in range(5)
     }
-    degradations["ludvae_sum"] = {"base": "ludvae", "model": "ludvae0", "sampling": {"mode": "method3"}}
+    degradations["ludvae_sum"] = {"base": "ludvae0", "model": "ludvae0", "sampling": {"mode": "method3"}}
     restorers = {f"dncnn{k}": {"base": "dncnn", "options": {"depth": 10 + k}} for k in range(3)}
     noises = [*degradations, "awgn", "awgn_tuned", "supervised"]
     table = {
