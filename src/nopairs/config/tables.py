@@ -18,15 +18,8 @@ from nopairs.config.entries import any_strength, check_borrowed, learns
 from nopairs.config.methods import CHOSEN_ALPHAS, Method, parse_method, statistics_of
 from nopairs.errors import NopairsError
 from nopairs.metrics.names import NEED_TRUTH
-from nopairs.models import make_options, training_roles
+from nopairs.models import FAMILIES, make_options, training_roles
 from nopairs.training.options import TrainingOptions
-
-FAMILIES = {
-    "degradations": registry.DEGRADATIONS,
-    "restorers": registry.RESTORERS,
-    "autoencoders": registry.AUTOENCODERS,
-    "priors": registry.PRIORS,
-}
 
 
 def _check_shares(config: dict[str, Any], method: Method) -> None:
@@ -158,7 +151,7 @@ def _check_crops(config: dict[str, Any], dataset: str, method: Method) -> None:
                 f"{place} {crop} is larger than the {'degraded ' if scale > 1 else ''}tiles of dataset {dataset} ({tile}); "
                 "lower `crop` or raise `tile`"
             )
-        made = registry.find(FAMILIES[family], entry["kind"])
+        made = registry.find(FAMILIES[family.removesuffix("s")], entry["kind"])
         options = make_options(made.Options, entry["kind"], entry.get("options", {}))
         multiple, least = getattr(options, "multiple", 1), getattr(options, "least_crop", 1)
         if crop % multiple:
