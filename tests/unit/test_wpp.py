@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from skimage import data
 
 from nopairs.errors import NopairsError
-from nopairs.priors import wpp
+from nopairs.priors import patches, wpp
 from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions
 from nopairs.priors.wpp import WPP, Dual, WPPDescent, WPPOptions
 
@@ -87,6 +87,16 @@ def test_blocks_of_distances_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> N
     expected = (torch.cdist(rows, reference).square() / 2 - psi).argmin(1)
     monkeypatch.setattr(wpp, "BLOCK", 7 * 30)
     assert torch.equal(dual.nearest(rows, psi), whole) and torch.equal(whole, expected)
+
+
+@pytest.mark.parametrize("count", [3, 7, 10])
+def test_references_are_as_many_as_asked_whatever_the_number_of_images(count: int) -> None:
+    images = torch.arange(7.0).view(7, 1, 1).expand(7, 20, 20)
+    drawn = patches.references(images, 4, count, torch.Generator().manual_seed(0))
+    assert drawn.shape == (count, 16)
+    assert len({float(patch[0]) for patch in drawn}) >= min(
+        count, 5
+    )  # of many images, not of the first alone
 
 
 def test_a_pyramid_keeps_means_and_halves_sides() -> None:
