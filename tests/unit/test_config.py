@@ -306,15 +306,15 @@ def test_adversarial_rivals_are_trained_as_their_authors_do() -> None:
         ({"restorers": {"bm3d": {"candidates": [0.1, 2.5]}}}, "config: restorers: bm3d: bm3d: strength 2.5"),
         (
             {"degradations": {"x": {"base": "ludvae", "model": "ludvae_m2"}}},
-            "degradations: x: model 'ludvae_m2' must be a ludvae that is trained itself",
+            "degradations: x: model 'ludvae_m2' must be of kind ludvae, and trained itself",
         ),
         (
             {"degradations": {"x": {"kind": "awgn", "model": "awgn_tuned"}}},
-            "degradations: x: model 'awgn_tuned' must be a awgn that is trained itself",
+            "degradations: x: model 'awgn_tuned' must be of kind awgn, and trained itself",
         ),
         (
             {"degradations": {"x": {"kind": "deflow", "model": "ludvae"}}},
-            "degradations: x: model 'ludvae' must be a deflow that is trained itself",
+            "degradations: x: model 'ludvae' must be of kind deflow, and trained itself",
         ),
         (
             {"degradations": {"x": {"base": "ludvae", "model": "ludvae", "options": {"width": 32}}}},

@@ -185,3 +185,17 @@ def test_made_tiles_are_as_near_as_what_was_learned_is_right(tmp_path: Path) -> 
     assert found["right"]["made"]["levels"][0] < 0.3 * found["none"]["made"]["levels"][0]
     assert found["right"]["degraded_halves"]["levels"][0] < 0.3 * found["none"]["made"]["levels"][0]
     assert run_script("measure_distance", *paths, "--tiles", "1") == 1
+
+
+def test_images_of_8_bits_are_described_as_their_values_between_0_and_1() -> None:
+    rng = np.random.default_rng(0)
+    clean = [rng.integers(40, 200, (70 + 9 * k, 80, 3)).astype(np.uint8) for k in range(3)]
+    degraded = [(image + rng.integers(-30, 40, image.shape)).astype(np.uint8) for image in clean]
+    found = noise_statistics(clean, degraded)
+    scaled = noise_statistics([image / 255 for image in clean], [image / 255 for image in degraded])
+    assert found == scaled
+    pixels = np.concatenate(
+        [(d / 255 - c / 255).reshape(-1, 3) for c, d in zip(clean, degraded, strict=True)]
+    )
+    np.testing.assert_allclose(found["std"], pixels.std(0))
+    np.testing.assert_allclose(found["channel_correlation"], np.corrcoef(pixels, rowvar=False), atol=1e-12)

@@ -114,7 +114,7 @@ def check_model(degradations: dict[str, Any], name: str) -> None:
     made = registry.find(registry.DEGRADATIONS, entry["kind"])
     learned = getattr(made, "learned", False)
     if other["kind"] != entry["kind"] or other.get("model", lender) != lender or not learned:
-        raise NopairsError(f"{place} must be a {entry['kind']} that is trained itself")
+        raise NopairsError(f"{place} must be of kind {entry['kind']}, and trained itself")
     own, lent = (make_options(made.Options, one["kind"], one.get("options", {})) for one in (entry, other))
     different = [key for key, value in vars(own).items() if vars(lent)[key] != value]
     if different:

@@ -148,7 +148,7 @@ class Radon(Operator):
             return self._placed(side, detectors, like)
         key = (side, like.dtype, like.device)
         if key not in self.kept:
-            self.kept[key] = list(self._placed(side, detectors, like))
+            self.kept = {key: list(self._placed(side, detectors, like))}  # of one size at a time
         return self.kept[key]
 
     def _placed(self, side: int, detectors: int, like: torch.Tensor) -> Iterator[torch.Tensor]:

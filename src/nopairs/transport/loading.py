@@ -78,7 +78,7 @@ def load_transport(folder: Path, autoencoder: torch.nn.Module, **settings: Any) 
             f"{folder}: is no transport; name a folder that fit_transport.py or `nopairs enhance` wrote"
         )
     facts = read_json(folder / DESCRIPTION)
-    if facts.get(DIGEST, weights_digest(autoencoder)) != weights_digest(autoencoder):
+    if DIGEST in facts and facts[DIGEST] != weights_digest(autoencoder):
         raise NopairsError(
             f"{folder}: was fitted in the latents of another autoencoder, {facts['autoencoder']}; name that one, or fit it again"
         )
