@@ -91,6 +91,13 @@ def test_deflow_has_as_much_choice_of_strengths_as_ludvae(name: str) -> None:
             assert deflow.get(key, []) == ludvae[key]
 
 
+def test_full_sizes_are_the_papers_and_not_the_defaults() -> None:
+    ludvae = given("aim19_ntire20")["degradations"]
+    assert {ludvae[name]["training"]["crop"] for name in ("ludvae", "ludvae_h_none", "ludvae_h_9_6")} == {160}
+    patchnr = given("sic_superresolution")["priors"]["patchnr"]
+    assert not patchnr["options"]["whitening"] and not patchnr["reconstruction"]["precondition"]
+
+
 def test_adversarial_rivals_are_trained_as_their_authors_do() -> None:
     degradations = given("aim19_ntire20")["degradations"]
     for name in ("dsgan", "dasr"):
@@ -188,6 +195,10 @@ def test_adversarial_rivals_are_trained_as_their_authors_do() -> None:
             "priors: patchnr: patchnr: unknown option 'widht'; did you mean 'width'",
         ),
         ({"priors": {"wpp": {"reconstruction": {"stpes": 3}}}}, "did you mean 'steps'"),
+        (
+            {"priors": {"patchnr": {"options": {"whitening": False}}}},
+            "priors: patchnr: reconstruction: `precondition: true` needs a flow with `whitening: true`",
+        ),
         ({"priors": {"bicubic": {"candidates": [1]}}}, "unknown option 'strength'"),
         ({"priors": {"x": {"kind": "patchnr"}}}, "priors: x: is learned, so it needs a `training:`"),
         ({"priors": {"x": {"kind": "tvv"}}}, "did you mean 'tv'"),

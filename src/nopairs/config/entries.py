@@ -225,6 +225,9 @@ def check_prior(name: str, entry: dict[str, Any]) -> None:
         for strength in entry.get("candidates", [None]):
             chosen = {} if strength is None else {"strength": strength}
             make_options(made.Reconstruction, entry["kind"], found | chosen)
+        options = make_options(made.Options, entry["kind"], entry.get("options", {}))
+        if found.get("precondition") and not getattr(options, "whitening", True):
+            raise NopairsError("reconstruction: `precondition: true` needs a flow with `whitening: true`")
     except (NopairsError, TypeError) as error:
         raise NopairsError(f"config: {place}: {error}") from None
 
