@@ -16,6 +16,7 @@ from PIL import Image
 from snakemake.utils import update_config
 
 from nopairs import config, digest, registry
+from nopairs.config import parse_method
 from nopairs.config.datasets import can_sample
 from nopairs.errors import NopairsError
 from nopairs.reporting.published import check_reference
@@ -380,6 +381,22 @@ def test_values_of_another_type_are_refused_by_their_key(training: dict[str, Any
         (
             {"degradations": {"ludvae": {"options": {"width": -2}}}},
             "ludvae: width is -2; it must be at least 1",
+        ),
+        (
+            {"restorers": {"distilled": {"teacher": "stakked"}}},
+            "restorers: distilled: teacher 'stakked': did you mean 'stacked'",
+        ),
+        (
+            {"restorers": {"distilled": {"teacher": "bm3d"}}},
+            "restorers: distilled: teacher 'bm3d': bm3d does not learn from pairs; both have to",
+        ),
+        (
+            {"restorers": {"x": {"kind": "identity", "teacher": "dncnn"}}},
+            "restorers: x: teacher 'dncnn': x does not learn from pairs",
+        ),
+        (
+            {"restorers": {"x": {"base": "dncnn", "teacher": "distilled"}}},
+            "restorers: x: teacher 'distilled': has a teacher itself; take one that learns from a degradation's",
         ),
         ({"degradations": {"ludvae": {"options": {"noise_clean": "x"}}}}, "noise_clean is 'x', text"),
         ({"degradations": {"ludvae": {"options": {"noise_blur": -1}}}}, "noise_blur is -1; it must not be"),
@@ -776,6 +793,25 @@ def test_a_table_that_nothing_is_left_of_is_refused_where_it_is_in_all(tmp_path:
             resolve(copy.deepcopy(given))
         given["tables"] = {"t": {**table, "in_all": False}}
         assert resolve(given)["tables"]["t"][missing] == []
+
+
+def test_a_student_needs_what_its_teacher_needs_and_degraded_photos(tmp_path: Path) -> None:
+    resolved = resolve({})
+    student = parse_method(resolved, "ludvae+distilled")
+    assert student.teacher(resolved["restorers"]) == parse_method(resolved, "ludvae+stacked")
+    assert parse_method(resolved, "ludvae+stacked").teacher(resolved["restorers"]) is None
+    own = {"source": "folder", "clean": str(tmp_path), "degraded": str(tmp_path)}
+    clean_only = {"source": "bsd68", "recipe": {"noise": 25}, "trained_on": "clean"}
+    table = {"methods": ["awgn+dncnn", "awgn+distilled", "supervised+distilled"], "metrics": ["niqe"]}
+    for dataset, left in (("own", table["methods"][:2]), ("clean_only", table["methods"][:1])):
+        datasets = {"own": own, "clean": {"source": "train400"}, "clean_only": clean_only}
+        given = {"datasets": datasets, "tables": {"t": {**table, "dataset": dataset, "in_all": False}}}
+        assert resolve(given)["tables"]["t"]["methods"] == left
+    # The teacher's crops, too.
+    change = {"restorers": {"large": {"base": "dncnn", "training": {"crop": 200}}}}
+    change["restorers"] |= {"x": {"base": "dncnn", "teacher": "large"}}
+    with pytest.raises(NopairsError, match="restorers: large: crop 200 is larger than the tiles"):
+        resolve({**change, "tables": {"t": {"methods": ["awgn+x"], "metrics": ["psnr"]}}})
 
 
 def test_what_restores_a_dataset_is_used(tmp_path: Path) -> None:

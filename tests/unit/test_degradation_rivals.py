@@ -238,6 +238,13 @@ def test_dsgans_colour_loss_keeps_low_frequencies(tmp_path: Path) -> None:
     assert torch.equal(unchanged, clean)
 
 
+def test_dsgan_has_its_authors_parameters() -> None:
+    """1.62 million in LUD-VAE's Table 1: the discriminator is counted too."""
+    model = make("degradation", "dsgan", {"perceptual": "none"})
+    model.add_tutors()
+    assert sum(weight.numel() for weight in model.parameters()) == 1_624_653
+
+
 def test_dsgans_players_want_opposite_scores_of_high_frequencies() -> None:
     torch.manual_seed(0)
     model = make("degradation", "dsgan", GAN)
@@ -265,7 +272,7 @@ def test_dsgans_discriminator_wants_high_scores_of_degraded_images_and_low_ones_
     model = make("degradation", "dsgan", GAN)
     model.add_tutors()
     model.generator.requires_grad_(False)
-    model.discriminator[-1].weight.data.mul_(100)
+    model.discriminator[-1].weight.data.mul_(3)
     clean, degraded = torch.rand(2, 2, 3, 16, 16)
     fake, real = (model.discriminator(model.high(one)) for one in (model(clean), degraded))
     expected = torch.log1p(fake.exp()).mean() + torch.log1p((-real).exp()).mean()

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from report_fixture import run_script
 from skimage import data
 
 from fit_restorer import choose_options, main, tell_if_no_better
 from nopairs.data.images import write_png
+from nopairs.data.tiles import to_tensor, to_uint8
 from nopairs.errors import NopairsError
 from nopairs.models import load_model, make, save_model
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
-from nopairs.training.pairs import save_pairs
+from nopairs.training.pairs import load_pairs, save_pairs
 
 
 @pytest.mark.parametrize("sigma", [0.03, 0.1])
@@ -131,3 +133,24 @@ def test_a_restorer_that_is_no_better_than_its_input_says_so(
     told = capsys.readouterr().err
     assert ("model: 25.00 dB on validation images that have 30.07 dB unrestored" in told) == (best < 30)
     assert bool(told) == (best < 30)
+
+
+def test_a_students_pairs_are_degraded_tiles_and_what_its_teacher_makes_of_them(tmp_path: Path) -> None:
+    photo = data.chelsea()
+    tiles = [photo[64 * row : 64 * row + 64, 64:128] for row in range(4)]
+    for number, tile in enumerate(tiles):
+        write_png(tmp_path / f"dataset/degraded/{number}.png", tile)
+    teacher = make("restorer", "nlm", {"strength": 0.1})
+    save_model(tmp_path / "model", "restorer", "nlm", {"strength": 0.1}, teacher.state_dict(), {})
+    given = ["--model", tmp_path / "model", "--dataset", tmp_path / "dataset", "--threads", 1, "--most", 3]
+    assert run_script("teach", *given, "--seed", 0, "--out", tmp_path / "pairs") == 0
+    restored, degraded = load_pairs(tmp_path / "pairs")
+    assert len(degraded) == 3  # of four, none twice
+    assert len({tile.tobytes() for tile in degraded} & {tile.tobytes() for tile in tiles}) == 3
+    for made, tile in zip(restored, degraded, strict=True):
+        np.testing.assert_array_equal(made, to_uint8(teacher(to_tensor(tile[None].copy())))[0])
+    drawn = [degraded.tobytes()]
+    for seed in range(1, 4):
+        assert run_script("teach", *given, "--seed", seed, "--out", tmp_path / "others") == 0
+        drawn.append(load_pairs(tmp_path / "others")[1].tobytes())
+    assert len(set(drawn)) > 1

@@ -1,9 +1,12 @@
 # What the rules of restorers ask for: inputs, arguments, entries.
 def training_pairs(wildcards):
-    degradation = chain_of(wildcards).degradation
-    if degradation is None or borrows(wildcards):
+    """The pairs of a degradation, or those that a teacher made."""
+    chain = chain_of(wildcards)
+    if chain.degradation is None or borrows(wildcards):
         return []
-    return f"results/pairs/{wildcards.dataset}/{degradation}/seed{wildcards.seed}/degraded.npy"
+    teacher = chain.teacher(RESTORERS)
+    made_by = teacher.name if teacher else chain.degradation
+    return f"results/pairs/{wildcards.dataset}/{made_by}/seed{wildcards.seed}/degraded.npy"
 
 
 def named_weights(wildcards):

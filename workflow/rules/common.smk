@@ -72,8 +72,16 @@ FITTED = {chain.fitted: chain for chain in MOVED.values()}
 RESTORING = [
     chain for chain in CHAINS.values() if not (chain.autoencoder or chain.prior)
 ]
+# Methods that others learn to repeat.
+TEACHERS = sorted(
+    {teacher.name for chain in RESTORING if (teacher := chain.teacher(RESTORERS))}
+)
 BASES = sorted(
-    {name for chain in RESTORING for name in (chain.base, chain.trained(RESTORERS))}
+    {
+        name
+        for chain in [*RESTORING, *(settings.parse_method(CONFIG, t) for t in TEACHERS)]
+        for name in (chain.base, chain.trained(RESTORERS))
+    }
 )
 # Trainings whose restorer follows a flow.
 FLOWS = sorted(

@@ -49,6 +49,39 @@ rule fit_restorer:
         " --seed {wildcards.seed} --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"
 
 
+# A student's pairs: the degraded training photos, and its teacher's restored ones.
+rule teach:
+    input:
+        index="results/data/{dataset}/index.csv",
+        model="results/models/{dataset}/{method}/seed{seed}/model.json",
+    output:
+        multiext(
+            "results/pairs/{dataset}/{method}/seed{seed}/", "clean.npy", "degraded.npy"
+        ),
+    log:
+        "results/logs/teach/{dataset}/{method}/seed{seed}.log",
+    benchmark:
+        "results/benchmarks/teach/{dataset}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=any_of(TEACHERS),
+    conda:
+        "../../envs/nopairs.yaml"
+    threads: CONFIG["threads"]
+    resources:
+        mem_mb=more(8000),
+        runtime=more(240),
+        gpu=gpu_if(True),
+    params:
+        python=PYTHON,
+        device=CONFIG["device"],
+        code=restorer_code("teach.py"),
+        model=lambda wildcards, input: str(Path(input.model).parent),
+        folder=lambda wildcards, output: str(Path(output[0]).parent),
+    shell:
+        "{params.python}/teach.py --model {params.model} --dataset results/data/{wildcards.dataset} --seed {wildcards.seed}"
+        " --threads {threads} --device {params.device} --out {params.folder} 2>&1 | tee {log}"
+
+
 rule restore:
     input:
         index="results/data/{dataset}/index.csv",

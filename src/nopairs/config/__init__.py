@@ -31,6 +31,7 @@ from nopairs.config.entries import (
     check_names,
     check_prior,
     check_selection,
+    check_teacher,
     check_transport,
     image_folders,
     inherit,
@@ -108,6 +109,8 @@ def resolve(raw: dict[str, Any], schema: Path) -> dict[str, Any]:
         check_model(config["degradations"], name)
     for name in config["restorers"]:
         check_lender(config["restorers"], name)
+    for name in config["restorers"]:
+        check_teacher(config["restorers"], name)
     config["priors"] = {name: inherit(config["priors"], name) for name in config.get("priors", {})}
     for name, entry in config["priors"].items():
         check_prior(name, entry)

@@ -145,6 +145,21 @@ def check_lender(restorers: dict[str, Any], name: str) -> None:
         )
 
 
+def check_teacher(restorers: dict[str, Any], name: str) -> None:
+    """Raise NopairsError where a restorer's `teacher` is none that can be: one that learns from pairs, and from no teacher itself."""
+    teacher = restorers[name].get("teacher")
+    if teacher is None:
+        return
+    place = f"config: restorers: {name}: teacher {teacher!r}"
+    if teacher not in restorers:
+        raise NopairsError(f"{place}: {registry.suggest(teacher, restorers)}")
+    for one in (name, teacher):
+        if not learns(restorers[one]) or training_roles("restorer", restorers[one]):
+            raise NopairsError(f"{place}: {one} does not learn from pairs; both have to")
+    if "teacher" in restorers[restorers[teacher]["model"]]:
+        raise NopairsError(f"{place}: has a teacher itself; take one that learns from a degradation's pairs")
+
+
 def check_borrowed(restorers: dict[str, Any], name: str) -> None:
     """Raise NopairsError if the weights that a restorer borrows do not fit the network that its own options make."""
     entry = restorers[name]

@@ -41,6 +41,14 @@ class Method:
         lender = restorers[self.restorer]["model"]
         return "+".join(filter(None, (self.degradation, lender)))
 
+    def teacher(self, restorers: dict[str, Any]) -> Method | None:
+        """The method whose restored photos this one's training takes for clean ones; None where a degradation makes its pairs."""
+        teacher = restorers[restorers[self.restorer]["model"]].get("teacher")
+        if teacher is None:
+            return None
+        name = "+".join(filter(None, (self.degradation, teacher)))
+        return Method(name, self.degradation, teacher)
+
     @property
     def fitted(self) -> str:
         """The method without its alpha, which one fit serves all of."""

@@ -67,17 +67,17 @@ def resolve_table(
     for rival in table["rivals"]:
         parse_method(config, rival)  # one that is misspelt; one that the table has not is left out below
     methods = [parse_method(config, method) for method in table["methods"]]
-    for method in methods:
+    for method in _with_teachers(config, methods):
         _check_shares(config, method)
         if not (method.autoencoder or method.prior):
             _check_chain(config, method)
     methods = [method for method in methods if all(_fits(config, dataset, method) for dataset in datasets)]
-    for method in methods:
+    for method in _with_teachers(config, methods):
         if method.restorer:
             check_borrowed(config["restorers"], method.restorer)
-    for method, source in itertools.product(methods, sources):
-        _check_crops(config, source, method)
-    for method, dataset in itertools.product(methods, datasets):
+        for source in sources:
+            _check_crops(config, source, method)
+    for method, dataset in itertools.product(_with_teachers(config, methods), datasets):
         _check_scale(config, dataset, method)
     table["methods"] = [method.name for method in methods]
     table["rivals"] = [rival for rival in table["rivals"] if rival in table["methods"]]
@@ -92,6 +92,13 @@ def resolve_table(
                 " `all` with `in_all: false`"
             )
     return table
+
+
+def _with_teachers(config: dict[str, Any], methods: list[Method]) -> list[Method]:
+    """Return the methods, and behind them those whose restored photos some of them learn from."""
+    restoring = (method for method in methods if not (method.autoencoder or method.prior))
+    teachers = (method.teacher(config["restorers"]) for method in restoring)
+    return [*methods, *(teacher for teacher in teachers if teacher)]
 
 
 def resolve_curve(config: dict[str, Any], name: str, curve: dict[str, Any]) -> dict[str, Any]:
@@ -212,6 +219,8 @@ def _possible(config: dict[str, Any], dataset: str, method: Method) -> bool:
         return all(has_role(config, dataset, role) for role in trained_on_roles)
     if method.transport and not _can_transport(config, dataset, method):
         return False
+    if teacher := method.teacher(config["restorers"]):
+        return has_role(config, dataset, "degraded") and _possible(config, dataset, teacher)
     stand_in = config["degradations"][config["selection"]["stand_in"]]
     can_choose = has_role(config, dataset, "val") or can_sample(config, dataset, stand_in)
     if method.degradation is None:

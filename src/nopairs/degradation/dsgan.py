@@ -11,14 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nopairs.degradation.blocks import ResidualBlock
 from nopairs.errors import NopairsError
 from nopairs.training.features import KINDS, Features
 
 
 @dataclass(frozen=True)
 class DsganOptions:
-    """Size and losses; the defaults are the paper's.
+    """Size and losses; the defaults are the authors' (1.62 million parameters in their table, of generator and discriminator).
 
     width, blocks: channels and residual blocks of the generator.
     critic_width: channels of the discriminator's first layer.
@@ -55,6 +54,19 @@ class DsganOptions:
         return ("clean", "degraded")
 
 
+class ResidualBlock(nn.Module):
+    """x + conv3x3(prelu(conv3x3(x)))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        first, second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.layers = nn.Sequential(first, nn.PReLU(), second)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (batch, width, H, W) to the same shape."""
+        return x + self.layers(x)
+
+
 class Dsgan(nn.Module):
     """y = x + G(x): one degraded image for each clean one. The discriminator exists in training only."""
 
@@ -69,14 +81,16 @@ class Dsgan(nn.Module):
         last = nn.Conv2d(options.width, 3, 3, padding=1)
         last.weight.data.mul_(0.1)
         blocks = [ResidualBlock(options.width) for _ in range(options.blocks)]
-        self.generator = nn.Sequential(nn.Conv2d(3, options.width, 3, padding=1), *blocks, last)
+        first = nn.Conv2d(3, options.width, 3, padding=1)
+        self.generator = nn.Sequential(first, nn.PReLU(), *blocks, last)
 
     def add_tutors(self) -> None:
-        """Add the discriminator, of patches of 23 pixels, and the features."""
+        """Add the discriminator, of patches of 13 pixels, and the features."""
         width = self.options.critic_width
-        sizes = [(self.bands, width), (width, 2 * width), (2 * width, 4 * width)]
-        layers = [part for pair in sizes for part in (nn.Conv2d(*pair, 5, padding=2), nn.LeakyReLU(0.2))]
-        self.discriminator = nn.Sequential(*layers, nn.Conv2d(4 * width, 1, 5, padding=2))
+        layers: list[nn.Module] = [nn.Conv2d(self.bands, width, 5, padding=2), nn.LeakyReLU(0.2)]
+        for size in (width, 2 * width):
+            layers += [nn.Conv2d(size, 2 * size, 5, padding=2), nn.BatchNorm2d(2 * size), nn.LeakyReLU(0.2)]
+        self.discriminator = nn.Sequential(*layers, nn.Conv2d(4 * width, 1, 1))
         self.features = Features(self.options.perceptual)
 
     @property
