@@ -6,7 +6,9 @@ def training_pairs(wildcards):
         return []
     teacher = chain.teacher(RESTORERS)
     made_by = teacher.name if teacher else chain.degradation
-    return f"results/pairs/{wildcards.dataset}/{made_by}/seed{wildcards.seed}/degraded.npy"
+    return (
+        f"results/pairs/{wildcards.dataset}/{made_by}/seed{wildcards.seed}/degraded.npy"
+    )
 
 
 def named_weights(wildcards):
