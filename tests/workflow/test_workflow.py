@@ -18,6 +18,9 @@ from PIL import Image
 from skimage import data
 
 from nopairs.data.images import read_rgb, write_png
+from nopairs.data.tiles import to_tensor, to_uint8
+from nopairs.models import load_restorer
+from nopairs.restorers.tiling import restore_tiled
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = Path(__file__).parent / "tiny.yaml"
@@ -163,6 +166,35 @@ def test_a_dataset_of_the_catalogue_is_fetched_once_for_all_its_splits(tmp_path:
     tests = [set(index.scene[index.role == "test"]) for index in (first, second)]
     assert tests[0] and (not tests[0] & tests[1] if mirrored else tests[0] == tests[1])
     assert planned(tmp_path, "--", *targets, configs=(TINY, change)) == {}
+
+
+def test_a_student_learns_what_its_teacher_makes_of_the_degraded_photos(run: Path, tmp_path: Path) -> None:
+    change = tmp_path / "change.yaml"
+    table = "{in_all: false, methods: [ludvae+student, ludvae+dncnn], metrics: [psnr]}"
+    change.write_text(
+        f"restorers: {{student: {{base: dncnn, teacher: dncnn}}}}\ntables: {{students: {table}}}\n"
+    )
+    configs = (TINY, change)
+    assert planned(run, "table_students", configs=configs) == {
+        "teach": 1,
+        "fit_restorer": 1,
+        "restore": 1,
+        "measure": 1,
+        "tabulate": 1,
+        "table_students": 1,
+        "total": 6,
+    }
+    done = snakemake(run, "--", "table_students", configs=configs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    made, degraded = (
+        np.load(run / f"results/pairs/photos/ludvae+dncnn/seed0/{side}.npy") for side in ("clean", "degraded")
+    )
+    teacher = load_restorer(run / "results/models/photos/ludvae+dncnn/seed0")
+    difference = to_uint8(restore_tiled(teacher, to_tensor(degraded[:1]))).astype(int) - made[:1]
+    assert abs(difference).max() <= 1 and (made != degraded).any()
+    psnr = pd.read_csv(run / "results/tables/students.csv").set_index("method")["mean"]
+    assert psnr.notna().all()
+    assert planned(run, "table_students", configs=configs) == {}
 
 
 def test_transports_are_rows_of_a_table(run: Path) -> None:
