@@ -38,7 +38,12 @@ def main(args: argparse.Namespace) -> None:
     borrows = args.weights_of is not None
     if not borrows and getattr(restorer, "learned", False):
         roles = training_roles("restorer", entry)
-        result = train_and_save("restorer", args, lambda options: training_data(args, roles, options))
+        result = train_and_save(
+            "restorer",
+            args,
+            lambda options: training_data(args, roles, options),
+            lambda network: args.start_from and load_weights(network, args.start_from),
+        )
         if result and result.best is not None:
             tell_if_no_better(args, result.best)
         return
@@ -119,6 +124,9 @@ if __name__ == "__main__":
         "--weights-of",
         type=Path,
         help="folder of a trained model whose weights are applied with this entry's options",
+    )
+    parser.add_argument(
+        "--start-from", type=Path, help="folder of a trained model whose weights training begins with"
     )
     parser.add_argument(
         "--stand-in", type=Path, help="pairs of another degradation, for a dataset without `val`"

@@ -398,6 +398,10 @@ def test_values_of_another_type_are_refused_by_their_key(training: dict[str, Any
             {"restorers": {"x": {"base": "dncnn", "teacher": "distilled"}}},
             "restorers: x: teacher 'distilled': has a teacher itself; take one that learns from a degradation's",
         ),
+        (
+            {"restorers": {"distilled": {"teacher": "resflow"}}},
+            "restorers: distilled: teacher 'resflow': applies another kind of network",
+        ),
         ({"degradations": {"ludvae": {"options": {"noise_clean": "x"}}}}, "noise_clean is 'x', text"),
         ({"degradations": {"ludvae": {"options": {"noise_blur": -1}}}}, "noise_blur is -1; it must not be"),
         (
@@ -807,6 +811,8 @@ def test_a_student_needs_what_its_teacher_needs_and_degraded_photos(tmp_path: Pa
         datasets = {"own": own, "clean": {"source": "train400"}, "clean_only": clean_only}
         given = {"datasets": datasets, "tables": {"t": {**table, "dataset": dataset, "in_all": False}}}
         assert resolve(given)["tables"]["t"]["methods"] == left
+    with pytest.raises(NopairsError, match="restorers: distilled: the weights of model 'dncnn' are another"):
+        resolve({"restorers": {"distilled": {"options": {"width": 8}}}, "tables": {"t": table}})
     # The teacher's crops, too.
     change = {"restorers": {"large": {"base": "dncnn", "training": {"crop": 200}}}}
     change["restorers"] |= {"x": {"base": "dncnn", "teacher": "large"}}

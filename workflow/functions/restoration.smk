@@ -28,14 +28,17 @@ def restorer_code(script):
 
 
 def lender(wildcards):
-    """The model whose weights a restorer applies, where they are not its own."""
-    if not borrows(wildcards):
+    """The model whose weights a restorer applies, where they are not its own, or which a student begins with: its teacher's network."""
+    chain = chain_of(wildcards)
+    teacher = chain.teacher(RESTORERS)
+    if not (borrows(wildcards) or teacher):
         return []
-    name = chain_of(wildcards).trained(RESTORERS)
+    name = (chain if borrows(wildcards) else teacher).trained(RESTORERS)
     return f"results/models/{wildcards.dataset}/{name}/seed{wildcards.seed}/model.json"
 
 
 def fit_arguments(wildcards, input):
-    if input.lender:
-        return f"--weights-of {Path(input.lender).parent}"
-    return f"--pairs {Path(input.pairs).parent}" if input.pairs else ""
+    if not input.pairs:
+        return f"--weights-of {Path(input.lender).parent}" if input.lender else ""
+    start = f" --start-from {Path(input.lender).parent}" if input.lender else ""
+    return f"--pairs {Path(input.pairs).parent}{start}"

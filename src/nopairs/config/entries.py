@@ -156,16 +156,24 @@ def check_teacher(restorers: dict[str, Any], name: str) -> None:
     for one in (name, teacher):
         if not learns(restorers[one]) or training_roles("restorer", restorers[one]):
             raise NopairsError(f"{place}: {one} does not learn from pairs; both have to")
+    if restorers[restorers[teacher]["model"]]["kind"] != restorers[restorers[name]["model"]]["kind"]:
+        raise NopairsError(
+            f"{place}: applies another kind of network; take one whose weights it can begin with"
+        )
     if "teacher" in restorers[restorers[teacher]["model"]]:
         raise NopairsError(f"{place}: has a teacher itself; take one that learns from a degradation's pairs")
 
 
 def check_borrowed(restorers: dict[str, Any], name: str) -> None:
-    """Raise NopairsError if the weights that a restorer borrows do not fit the network that its own options make."""
+    """Raise NopairsError if the weights that a restorer borrows, or begins with, do not fit the network that its own options make."""
     entry = restorers[name]
-    if entry["model"] == name:
+    if entry["model"] != name:
+        lender, advice = entry["model"], "take its options, or leave `model:` out and train this one"
+    elif "teacher" in entry:  # it begins with the network that its teacher applies
+        lender, advice = restorers[entry["teacher"]]["model"], "take its options"
+    else:
         return
-    pair = [entry, restorers[entry["model"]]]
+    pair = [entry, restorers[lender]]
     kinds = [registry.find(registry.RESTORERS, one["kind"]) for one in pair]
     options = [
         make_options(kind.Options, one["kind"], one.get("options", {}))
@@ -179,8 +187,7 @@ def check_borrowed(restorers: dict[str, Any], name: str) -> None:
     own, lent = map(vars, options)
     different = ", ".join(key for key in own if key in lent and own[key] != lent[key])
     raise NopairsError(
-        f"config: restorers: {name}: the weights of model {entry['model']!r} are another network's, whose {different} differ;"
-        " take its options, or leave `model:` out and train this one"
+        f"config: restorers: {name}: the weights of model {lender!r} are another network's, whose {different} differ; {advice}"
     )
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from nopairs.digest import code_digest, module_file
 from nopairs.files import sha256
-from nopairs.models import make, make_options, save_model
+from nopairs.models import WEIGHTS, make, make_options, save_model
 from nopairs.training import hardware, parallel
 from nopairs.training.loop import Data, Result, Trainer
 from nopairs.training.options import TrainingOptions
@@ -137,6 +137,8 @@ def inputs_digest(args: argparse.Namespace, entry: dict[str, Any]) -> str:
     operator = getattr(args, "operator", None) or ""
     folders = [folder for name in ("pairs", "observations") if (folder := getattr(args, name, None))]
     files = [file for folder in folders for file in sorted(folder.glob("*.npy"))]
+    if start := getattr(args, "start_from", None):
+        files.append(start / WEIGHTS)
     named = [value for value in entry.get("options", {}).values() if isinstance(value, str)]
     if operator.endswith(".json"):
         named.append(operator)
