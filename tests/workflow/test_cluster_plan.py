@@ -70,7 +70,14 @@ def test_a_training_asks_for_a_gpu_a_process(tmp_path: Path) -> None:
 def test_no_group_with_a_gpu_has_steps_side_by_side(tmp_path: Path) -> None:
     """Snakemake would add up what they ask for: three GPUs on one node for three ways to apply one training."""
     config = study(tmp_path / "photos", datasets=1, seeds=1)
-    lent = ["awgn+resflow_1", "awgn+resflow_8", "awgn+resflow", "awgn+stacked", "awgn+dncnn"]
+    lent = [
+        "awgn+resflow_1",
+        "awgn+resflow_8",
+        "awgn+resflow",
+        "awgn+stacked",
+        "awgn+dncnn",
+        "awgn+distilled",
+    ]
     moved = [f"awgn+{name}+dot{alpha}" for name in ("dncnn", "resflow") for alpha in ("", "@0.5", "@psnr")]
     methods = {"methods": [*lent, *moved, "embedded"], "metrics": ["psnr"]}
     config["datasets"]["other"] = {"source": "set14", "recipe": {"noise": 25}, "trained_on": "camera0"}
@@ -78,6 +85,7 @@ def test_no_group_with_a_gpu_has_steps_side_by_side(tmp_path: Path) -> None:
     groups = slurm_jobs(plan(tmp_path, config))
     names = Counter(name for name, _ in groups)
     assert names["restorer"] == 2 and names["borrowed"] == 3 and names["autoencoder"] == 1
+    assert names["student"] == 1  # apart from its teacher's network, which it begins with
     assert names["moved"] == 12 and names["transport"] == 2
     for name, rules in groups:
         assert name in ("data", "classical", "simple_pairs") or set(Counter(rules).values()) == {1}, (

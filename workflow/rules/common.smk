@@ -277,6 +277,8 @@ def method_group(wildcards):
         return "prior"
     if borrows(wildcards):
         return "borrowed"
+    if chain.teacher(RESTORERS):
+        return "student"  # of a network in "restorer", with `teach` between them
     return "restorer" if is_network(wildcards) else "classical"
 
 
