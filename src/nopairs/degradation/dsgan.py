@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from nopairs.errors import NopairsError
+from nopairs.training import parallel
 from nopairs.training.features import KINDS, Features
 
 
@@ -89,7 +90,11 @@ class Dsgan(nn.Module):
         width = self.options.critic_width
         layers: list[nn.Module] = [nn.Conv2d(self.bands, width, 5, padding=2), nn.LeakyReLU(0.2)]
         for size in (width, 2 * width):
-            layers += [nn.Conv2d(size, 2 * size, 5, padding=2), nn.BatchNorm2d(2 * size), nn.LeakyReLU(0.2)]
+            layers += [
+                nn.Conv2d(size, 2 * size, 5, padding=2),
+                parallel.BatchNorm2d(2 * size),
+                nn.LeakyReLU(0.2),
+            ]
         self.discriminator = nn.Sequential(*layers, nn.Conv2d(4 * width, 1, 1))
         self.features = Features(self.options.perceptual)
 
