@@ -106,3 +106,8 @@ def test_sets_of_other_scenes_are_resampled_apart() -> None:
     np.testing.assert_array_equal(first, again)
     assert abs(np.corrcoef(first[:, 2], other[:, 2])[0, 1]) < 0.2
     np.testing.assert_array_equal(first[:, 0], first[:, 1])
+
+
+def test_the_interval_of_a_constant_is_it_however_many_images_a_scene_has() -> None:
+    interval = mean_interval(np.full((2, 4), 5.0), ["a", "b", "b", "b"])
+    assert (interval.low, interval.high) == pytest.approx((5, 5))
