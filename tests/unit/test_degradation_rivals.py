@@ -341,3 +341,28 @@ def test_deflow_adds_a_shift_whose_deviation_but_not_mean_scales_with_strength()
         assert (torch.cov(one) - expected).norm() < 0.15 * expected.norm()
         error = torch.linalg.solve(root, one.mean(1) - shift) / strength  # in deviations
         assert error.abs().max() < 5 / 64
+
+
+def test_deflow_learns_with_centred_noise_on_images_and_noise_on_their_condition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flow = shaken(noise=0.2, quant=0.25)
+    encode, encoded = flow.encode, []
+
+    def watched(
+        images: torch.Tensor, features: list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        encoded.append(images)
+        return encode(images, features)
+
+    told: list[torch.Tensor] = []
+    monkeypatch.setattr(flow, "encode", watched)
+    flow.condition.register_forward_pre_hook(lambda _, seen: told.append(seen[0]))
+    image = torch.full((4, 3, 16, 16), 0.5)
+    torch.manual_seed(0)
+    flow.losses(0.5, clean=image, degraded=image)
+    assert len(encoded) == len(told) == 2
+    for noisy, reduced in zip(encoded, told, strict=True):
+        assert abs(float(noisy.mean()) - 0.5) < 0.01
+        assert 0.12 < (noisy - 0.5).abs().max() <= 0.125 + 1e-6
+        assert float(reduced.std()) == pytest.approx(0.2, rel=0.2)
