@@ -90,7 +90,7 @@ def test_with_equal_levels_admm_ends_at_the_closed_form() -> None:
     )
     levels = torch.full((3, 3), 0.2)
     options = MCWNNMOptions(1.0, iterations=300, rho=2.0)
-    expected = mcwnnm.shrink(groups, mcwnnm.WEIGHT * 10**0.5 * levels[:, 0].square())
+    expected = mcwnnm.shrink(groups, 2 * 2**0.5 * 10**0.5 * levels[:, 0].square())
     found = mcwnnm.minimise(groups, levels, options)
     assert torch.linalg.matrix_rank(found[2]) > 2
     torch.testing.assert_close(found[1:], expected[1:], rtol=1e-3, atol=1e-3)
