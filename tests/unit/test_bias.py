@@ -172,3 +172,10 @@ def test_impossible_options() -> None:
         BiasOptions(dimensions=(0,))
     with pytest.raises(NopairsError, match="patch_size -1"):
         BiasOptions(patch_size=-1)
+
+
+def test_maps_are_judged_on_points_of_the_seed() -> None:
+    problem = gaussians(3, 0)
+    first, again, other = (judge(nn.Identity(), problem, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first["uvp"] != other["uvp"] and first["uvp"] == pytest.approx(other["uvp"], rel=0.1)

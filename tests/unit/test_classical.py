@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import bm3d
 import numpy as np
 import pytest
 import torch
@@ -73,3 +74,47 @@ def test_bm3d_keeps_grey_images_grey(pair: tuple[np.ndarray, np.ndarray]) -> Non
 def test_refuses_impossible_strengths(options: type, strength: float) -> None:
     with pytest.raises(NopairsError, match="strength"):
         options(strength)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_bm3d_counts_overlaps_in_the_variance_only_where_that_is_asked_for(
+    exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, int]] = []
+
+    def filtered(pixels: np.ndarray, strength: float, profile: bm3d.BM3DProfile) -> np.ndarray:
+        seen.append((strength, profile.nf))
+        return pixels
+
+    monkeypatch.setattr(bm3d, "bm3d_rgb", filtered)
+    image = np.random.default_rng(0).random((16, 16, 3)).astype(np.float32)
+    BM3D(BM3DOptions(SIGMA, exact)).restore(image)
+    assert seen == [(SIGMA, bm3d.BM3DProfile().nf if exact else 0)]
+    assert bm3d.BM3DProfile().nf > 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "apart"),
+    [
+        ((1, 1, 1), True),
+        ((1, 0, 1), True),  # red equals blue
+        ((0.2, 0.5, 0.8), True),  # green is the mean of red and blue
+        ((0.2, 0.9, 0.6), False),
+        ((0, 1, 0.5), False),
+    ],
+)
+def test_bm3d_takes_channels_apart_only_where_a_colour_axis_is_constant(
+    weights: tuple[float, float, float], apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def filtered(pixels: np.ndarray, *_: object) -> np.ndarray:
+        seen.append(pixels.ndim)
+        return pixels
+
+    monkeypatch.setattr(bm3d, "bm3d", filtered)
+    monkeypatch.setattr(bm3d, "bm3d_rgb", filtered)
+    image = np.random.default_rng(0).random((16, 16, 1)) * weights
+    restored = BM3D(BM3DOptions(SIGMA)).restore(image)
+    assert seen == ([2, 2, 2] if apart else [3])
+    np.testing.assert_allclose(restored, image, atol=1e-6)

@@ -102,3 +102,10 @@ def test_an_amplitude_that_was_never_seen_is_brought_to_the_usual_ones() -> None
     assert torch.allclose(bounded, torch.tensor([-5.0, -6.0, -7.0]), atol=0.05)
     usual = (covariance.bounded(seen) == seen).float().mean()
     assert 0.93 < usual < 0.97, "two deviations hold 95 %"
+
+
+def test_means_of_blocks_are_sampled_with_the_usual_variance() -> None:
+    covariance = LocalCovariance()
+    covariance.spectrum[:, 0, 0] = 400.0
+    drawn = covariance.sample(torch.zeros(8, 3, 64, 64), torch.Generator().manual_seed(0))
+    assert float(drawn.var()) == pytest.approx(1, rel=0.05)

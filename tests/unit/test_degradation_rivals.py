@@ -325,3 +325,44 @@ def test_dasr_keeps_low_frequencies_and_is_judged_without_them(tmp_path: Path) -
     assert float((model.low(made) - model.low(clean)).abs().mean()) < 0.1
     flat = torch.full((1, 3, 16, 16), 0.2)
     torch.testing.assert_close(model.high(flat), model.high(flat + 0.5), atol=1e-6, rtol=0)
+
+
+def test_deflow_adds_a_shift_whose_deviation_but_not_mean_scales_with_strength() -> None:
+    latent = shaken().latents[-1]
+    torch.manual_seed(0)
+    with torch.no_grad():
+        latent.shift_weight.copy_(torch.linspace(-1, 1, 48))
+        latent.root_weight.copy_(torch.randn(48, 48))
+        z, strengths = torch.randn(2, 48, 64, 64), torch.tensor([0.25, 2.0])
+        added = latent.degrade(z, strengths, torch.Generator().manual_seed(0)) - z
+        shift, root = latent.shift, latent.root
+    for one, strength in zip(added.flatten(2), strengths, strict=True):
+        expected = strength**2 * root @ root.T
+        assert (torch.cov(one) - expected).norm() < 0.15 * expected.norm()
+        error = torch.linalg.solve(root, one.mean(1) - shift) / strength  # in deviations
+        assert error.abs().max() < 5 / 64
+
+
+def test_deflow_learns_with_centred_noise_on_images_and_noise_on_their_condition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flow = shaken(noise=0.2, quant=0.25)
+    encode, encoded = flow.encode, []
+
+    def watched(
+        images: torch.Tensor, features: list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        encoded.append(images)
+        return encode(images, features)
+
+    told: list[torch.Tensor] = []
+    monkeypatch.setattr(flow, "encode", watched)
+    flow.condition.register_forward_pre_hook(lambda _, seen: told.append(seen[0]))
+    image = torch.full((4, 3, 16, 16), 0.5)
+    torch.manual_seed(0)
+    flow.losses(0.5, clean=image, degraded=image)
+    assert len(encoded) == len(told) == 2
+    for noisy, reduced in zip(encoded, told, strict=True):
+        assert abs(float(noisy.mean()) - 0.5) < 0.01
+        assert 0.12 < (noisy - 0.5).abs().max() <= 0.125 + 1e-6
+        assert float(reduced.std()) == pytest.approx(0.2, rel=0.2)

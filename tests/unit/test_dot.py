@@ -303,3 +303,10 @@ def test_bad_inputs() -> None:
 def test_impossible_options(option: dict[str, float]) -> None:
     with pytest.raises(NopairsError, match="dot:"):
         DotOptions(**option)  # type: ignore[arg-type]
+
+
+def test_the_distance_of_shifted_sets_is_the_shift() -> None:
+    field = torch.randn(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    for patch in (1, 2):
+        _, facts = fit([field], [field + 0.3], DotOptions(patch=patch, stability=0))
+        assert facts.distance == pytest.approx(0.3, rel=1e-5)

@@ -102,3 +102,25 @@ def test_bad_options_are_refused() -> None:
         Splitting(turns=0)
     with pytest.raises(NopairsError, match="smaller than a patch"):
         EPLL(EPLLOptions(components=2)).fit(torch.zeros(1, 4, 9), 0)
+
+
+def test_one_turn_solves_for_the_image_as_documented() -> None:
+    """w = strength * pixels / (patches * pixels of a patch) and the cost that is quadratic in x, over a dense matrix."""
+    side, size, noise, deviation, strength = 6, 2, 0.1, 0.05, 0.7
+    prior = EPLL(EPLLOptions(patch_size=size, components=1))
+    factor = 0.2 * torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    prior.covariances.copy_(factor @ factor.T + 0.01 * torch.eye(4))
+    observed = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(1))
+    places = [(top, left) for top in range(side - size + 1) for left in range(side - size + 1)]
+    weight = strength * side**2 / (len(places) * size**2)
+    matrix, right = torch.eye(side**2) / noise**2, observed.flatten() / noise**2
+    pixels = torch.arange(side**2).view(side, side)
+    for top, left in places:
+        taken = torch.eye(side**2)[pixels[top : top + size, left : left + size].flatten()]
+        estimate = prior.estimate((taken @ observed.flatten())[None], deviation)[0]
+        matrix = matrix + weight / deviation**2 * taken.T @ taken
+        right = right + weight / deviation**2 * taken.T @ estimate
+    expected = torch.linalg.solve(matrix, right).view_as(observed)
+    how = Splitting(strength=strength, deviations=(deviation,), solver_steps=50)
+    found = prior.reconstruct(observed, Identity(IdentityOptions(noise)), how)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

@@ -149,3 +149,7 @@ def test_evaluations_are_counted() -> None:
 def test_steps_below_one_are_refused(steps: int) -> None:
     with pytest.raises(NopairsError, match=f"steps is {steps}; a restoration takes at least 1"):
         grid(steps)
+
+
+def test_the_weight_of_half_of_the_time() -> None:
+    assert float(time_weight(torch.tensor(0.5))) == pytest.approx((1 - math.cos(math.pi / 4)) ** 1.75)

@@ -6,6 +6,7 @@ import torch
 from scipy.linalg import pinvh, sqrtm
 
 from nopairs.errors import NopairsError
+from nopairs.metrics import patches
 from nopairs.metrics.gaussian import (
     Moments,
     gelbrich,
@@ -192,3 +193,25 @@ def test_mixture_in_the_plane() -> None:
     assert errors["mmse"] < errors["transported"] < 0.75 * errors["posterior"]
     assert distances["transported"] < 0.2 * distances["mmse"]
     assert distances["posterior"] < 0.2 * distances["mmse"]
+
+
+def test_shrinkage_is_the_oracle_approximation() -> None:
+    count, dimension = 10, 12
+    samples = numbers(count, dimension, 0) * torch.linspace(1, 3, dimension)
+    moments = Moments(dimension)
+    moments.add(samples)
+    trace, power = (float(m.trace()) for m in (moments.covariance, moments.covariance @ moments.covariance))
+    expected = (1 - 2 / dimension) * power + trace**2
+    expected /= (count + 1 - 2 / dimension) * (power - trace**2 / dimension)
+    assert expected < 1
+    assert moments.shrunk()[1] == pytest.approx(expected)
+
+
+def test_moments_of_an_image_are_those_of_all_its_patches() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (83, 20, 3)).astype(np.uint8)
+    corners = [(top, left) for top in range(0, 78, 2) for left in range(0, 15, 2)]
+    cut = [image[top : top + 6, left : left + 6].transpose(2, 0, 1).ravel() for top, left in corners]
+    moments = patches._moments(image)
+    assert moments.count == len(cut)
+    np.testing.assert_allclose(moments.mean.numpy(), np.mean(cut, 0))
+    np.testing.assert_allclose(moments.covariance.numpy(), np.cov(np.transpose(cut)), atol=1e-6)

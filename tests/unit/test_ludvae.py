@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from nopairs.data.gaussian import gaussian_taps
 from nopairs.degradation.blocks import VectorQuantiser, decoder, encoder
+from nopairs.degradation.covariance import to_blocks, to_opponent
 from nopairs.degradation.ludvae import (
     NLL_WEIGHT,
     LudVae,
@@ -20,6 +22,7 @@ from nopairs.errors import NopairsError
 from nopairs.training.divergence import kl_to_standard_normal
 
 SMALL = {"width": 8, "code_width": 4, "noise_width": 4, "blocks": 1, "stride": 2}
+GAUSSIAN = {"image_latent": "continuous", "likelihood": "gaussian", "excess_variance": True}
 
 
 def small(**options: object) -> LudVae:
@@ -296,3 +299,144 @@ def test_no_noise_for_the_degraded_half_is_a_choice_too() -> None:
     images = {"clean": torch.rand(2, 3, 32, 32), "degraded": torch.rand(2, 3, 32, 32)}
     assert model.losses(0.5, **images)["loss"].isfinite()
     assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+def test_the_priors_latent_is_white_at_each_level_and_scales_with_strength() -> None:
+    model, z = small(), torch.zeros(2, 8, 32, 32)
+    strengths = torch.tensor([0.25, 3.0])
+    one = model.prior_noise_latent(z, torch.ones(2), torch.Generator().manual_seed(0))
+    other = model.prior_noise_latent(z, strengths, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(other, strengths.view(2, 1, 1, 1) * one)
+    assert float(one.std()) == pytest.approx(1, abs=0.05)
+    coarse, fine = one.chunk(2, 1)
+    assert torch.equal(coarse[..., ::2, ::2], coarse[..., 1::2, 1::2])
+    assert abs(torch.corrcoef(torch.stack([coarse.flatten(), fine.flatten()]))[0, 1]) < 0.05
+
+
+def test_kl_is_that_of_both_levels_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small(h="identity").eval()
+    clean, degraded = torch.rand(2, 2, 3, 16, 16)
+    draw, parts = model._draw, []
+
+    def drawn(distribution: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sample, kl = draw(distribution)
+        parts.append(kl)
+        return sample, kl
+
+    monkeypatch.setattr(model, "_draw", drawn)
+    losses = model.losses(0.5, clean=clean, degraded=degraded)
+    assert len(parts) == 2
+    torch.testing.assert_close(losses["kl"], sum(parts) / degraded.numel())
+
+
+def test_a_free_posterior_is_drawn_from_with_its_moments() -> None:
+    shape = (1, 4, 64, 64)
+    distribution = torch.cat([torch.full(shape, 2.0), torch.full(shape, math.log(0.25))], 1)
+    sample, kl = small()._draw(distribution)
+    assert float(sample.mean()) == pytest.approx(2, abs=0.02)
+    assert float(sample.std()) == pytest.approx(0.5, rel=0.05)
+    torch.testing.assert_close(kl, kl_to_standard_normal(*distribution.chunk(2, 1)))
+
+
+@pytest.mark.parametrize("sees", ["degraded", "residual"])
+def test_the_noise_encoder_sees_the_degraded_image_or_its_residual(
+    sees: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, seen = small(h="identity", noise_encoder_sees=sees).eval(), []
+    infer = model.noise_latent
+    monkeypatch.setattr(model, "noise_latent", lambda image: seen.append(image) or infer(image))
+    clean, degraded = torch.rand(2, 1, 3, 16, 16)
+    model.losses(0.5, clean=clean, degraded=degraded)
+    image = model.decode_image(model.image_latent(degraded)[0])[0]
+    torch.testing.assert_close(seen[0], degraded - image if sees == "residual" else degraded)
+
+
+def test_errors_of_the_degraded_half_have_the_excess_variance_too() -> None:
+    model = small(**GAUSSIAN).eval()
+    for covariance in (model.error, model.excess):
+        covariance.spectrum.copy_(torch.rand(3, 8, 8) + 0.1)
+    clean, clean_scale, degraded, degraded_scale, excess = torch.randn(5, 1, 3, 16, 16)
+    found = model._nlls(clean, clean_scale, degraded, degraded_scale, excess)
+    powers = [to_blocks(to_opponent(error)).square() for error in (clean, degraded)]
+    torch.testing.assert_close(found[0], gaussian_nll(powers[0], model.error.log_variance(clean_scale)))
+    variance = model.error.log_variance(degraded_scale).exp() + model.excess.log_variance(excess).exp()
+    torch.testing.assert_close(found[1], gaussian_nll(powers[1], variance.log()))
+
+
+def test_the_excess_covariance_is_what_the_errors_covariance_leaves() -> None:
+    model, zero = small(**GAUSSIAN).train(), torch.zeros(8, 3, 32, 32)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(300):
+        clean, degraded = torch.randn(2, 8, 3, 32, 32, generator=generator)
+        model._nlls(clean, zero, math.sqrt(3) * degraded, zero, zero)
+    assert float(model.error.spectrum.mean()) == pytest.approx(1, rel=0.03)
+    assert float(model.excess.spectrum.mean()) == pytest.approx(2, rel=0.05)
+
+
+def test_the_clean_halfs_error_is_from_the_clean_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small(**GAUSSIAN, h="identity").eval()
+    seen: list[torch.Tensor] = []
+    of_errors = model._nlls
+    monkeypatch.setattr(model, "_nlls", lambda *errors: seen.extend(errors) or of_errors(*errors))
+    clean, degraded = torch.rand(2, 1, 3, 16, 16)
+    model.losses(0.5, clean=clean, degraded=degraded)
+    torch.testing.assert_close(seen[0], model.decode_image(model.image_latent(clean)[0])[0] - clean)
+
+
+def test_sampled_noise_without_excess_has_no_means_of_blocks() -> None:
+    model, clean = small(**GAUSSIAN).eval(), torch.rand(1, 3, 32, 32)
+    model.excess.spectrum.zero_()
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(0)
+        noise = model.make_pairs(clean, None, "difference", torch.ones(1), generator)[1] - clean
+    assert noise.abs().max() > 1e-4
+    assert F.avg_pool2d(noise, 8).abs().max() < 1e-6
+
+
+def test_only_method2_takes_the_degraded_halfs_h(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small(h="additive_noise", noise_clean=0.0, noise_degraded=0.3).eval()
+    h, seen = model.h, []
+
+    def watched(
+        images: torch.Tensor, degraded: bool, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        seen.append(degraded)
+        return h(images, degraded, generator)
+
+    monkeypatch.setattr(model, "h", watched)
+    clean, degraded = torch.rand(2, 1, 3, 16, 16)
+    for mode in model.MODES:
+        model.make_pairs(clean, degraded, mode, torch.ones(1), torch.Generator())
+    assert seen == [mode == "method2" for mode in model.MODES]
+
+
+def test_pairs_with_an_h_that_adds_noise_repeat_with_the_seed() -> None:
+    model, clean = small(h="additive_noise", noise_clean=0.3).eval(), torch.rand(1, 3, 16, 16)
+    first, again, other = (
+        model.make_pairs(clean, None, "method3", torch.ones(1), torch.Generator().manual_seed(seed))[1]
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_the_amplitude_is_bounded_only_when_sampling() -> None:
+    model = small(**GAUSSIAN)
+    model.excess.seen.copy_(torch.tensor([[-6.0], [36.0]]).repeat(1, 3))  # means and squares: no spread
+    z = torch.randn(1, 8, 8, 8)
+    assert (model.eval().log_amplitude(z) == -6).all()
+    assert (model.train().log_amplitude(z) != -6).any()
+
+
+def test_the_excess_is_probed_with_what_h_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small(**GAUSSIAN, h="additive_noise", noise_degraded=0.2).train()
+    h, probed, smoothed = model.h, [], []
+
+    def watched(*images: torch.Tensor, **options: bool) -> torch.Tensor:
+        smoothed.append(h(*images, **options))
+        return smoothed[-1]
+
+    monkeypatch.setattr(model, "h", watched)
+    monkeypatch.setattr(model.excess, "probe", lambda *errors: probed.extend(errors))
+    images = torch.rand(1, 3, 16, 16)
+    model.losses(0.5, clean=images, degraded=images)
+    torch.testing.assert_close(probed[1], smoothed[1] - images)

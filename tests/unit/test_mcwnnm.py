@@ -90,7 +90,7 @@ def test_with_equal_levels_admm_ends_at_the_closed_form() -> None:
     )
     levels = torch.full((3, 3), 0.2)
     options = MCWNNMOptions(1.0, iterations=300, rho=2.0)
-    expected = mcwnnm.shrink(groups, mcwnnm.WEIGHT * 10**0.5 * levels[:, 0].square())
+    expected = mcwnnm.shrink(groups, 2 * 2**0.5 * 10**0.5 * levels[:, 0].square())
     found = mcwnnm.minimise(groups, levels, options)
     assert torch.linalg.matrix_rank(found[2]) > 2
     torch.testing.assert_close(found[1:], expected[1:], rtol=1e-3, atol=1e-3)
@@ -172,3 +172,16 @@ def test_takes_small_images(size: tuple[int, int]) -> None:
 def test_impossible_options_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(NopairsError, match=next(iter(wrong))):
         MCWNNMOptions(**{"strength": 1.0, **wrong})
+
+
+def test_strength_multiplies_the_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    minimise, seen = mcwnnm.minimise, []
+
+    def watched(groups: torch.Tensor, levels: torch.Tensor, options: MCWNNMOptions) -> torch.Tensor:
+        seen.append(levels.clone())
+        return minimise(groups, levels, options)
+
+    monkeypatch.setattr(mcwnnm, "minimise", watched)
+    groups = torch.randn(2, 20, 27, generator=torch.Generator().manual_seed(0))
+    mcwnnm.denoise_groups(groups, LEVELS, MCWNNMOptions(2.0, patch_size=3, passes=1))
+    torch.testing.assert_close(seen[0], 2 * LEVELS.expand(2, 3))

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from nopairs.errors import NopairsError
-from nopairs.metrics.bootstrap import difference_interval, image_counts, mean_interval
+from nopairs.metrics.bootstrap import (
+    difference_interval,
+    image_counts,
+    mean_interval,
+    resampled_difference,
+)
 
 SCENES = 24
 CROPS = 4
@@ -106,3 +111,13 @@ def test_sets_of_other_scenes_are_resampled_apart() -> None:
     np.testing.assert_array_equal(first, again)
     assert abs(np.corrcoef(first[:, 2], other[:, 2])[0, 1]) < 0.2
     np.testing.assert_array_equal(first[:, 0], first[:, 1])
+
+
+def test_the_interval_of_a_constant_is_it_however_many_images_a_scene_has() -> None:
+    interval = mean_interval(np.full((2, 4), 5.0), ["a", "b", "b", "b"])
+    assert (interval.low, interval.high) == pytest.approx((5, 5))
+
+
+def test_sets_that_were_not_resampled_equally_often_have_no_difference() -> None:
+    with pytest.raises(NopairsError, match="5 and 1 resamplings"):
+        resampled_difference(0.0, np.zeros((2, 5)), np.zeros((2, 1)), 3)

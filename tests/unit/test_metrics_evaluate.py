@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from report_fixture import run_script
 from skimage import data
 
 from nopairs.data.images import read_rgb, write_png
-from nopairs.metrics import perceptual, quality
+from nopairs.metrics import evaluate, inception, perceptual, quality
+from nopairs.metrics.patches import patch_wasserstein
+from nopairs.metrics.swd import sliced_wasserstein
 
 PHOTOS = {"astronaut": data.astronaut()[:120, 150:310], "coffee": data.coffee()[100:220, 200:330]}
 
@@ -136,3 +139,64 @@ def test_faults_are_told(fault: str, dataset: Path, capsys: pytest.CaptureFixtur
     ]
     assert message in capsys.readouterr().err
     assert not (dataset.parent / "out" / "images.csv").exists()
+
+
+def test_sets_are_resampled_by_their_scenes_with_the_seed(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for distance in (sliced_wasserstein, patch_wasserstein):
+        monkeypatch.setattr(evaluate, distance.__name__, partial(distance, draws=10))
+    folders = dataset / "test/clean", dataset.parent / "restored"
+    sides = [[read_rgb(folder / f"{name}.png")[:40, :40] for name in PHOTOS] for folder in folders]
+    for folder, side in zip(folders, sides, strict=True):
+        for name, image in zip(PHOTOS, side, strict=True):
+            write_image(folder / f"{name}.png", image)
+    _, whole_set, draws = evaluate.measure(dataset, folders[1], ["swd", "pwd"], None, 7)
+    scenes = [f"scene of {name}" for name in PHOTOS]
+    expected = {
+        "swd": sliced_wasserstein(*sides, paired=True, draws=10, seed=7, scenes=scenes),
+        "pwd": patch_wasserstein(*sides, 7, draws=10, scenes=scenes),
+    }
+    for metric, distance in expected.items():
+        assert draws[metric].tolist() == pytest.approx(distance.draws)
+    assert whole_set["value"].tolist() == pytest.approx([one.value for one in expected.values()])
+
+
+def test_clean_tiles_that_are_compared_with_are_evenly_spread(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = pd.read_csv(dataset / "index.csv")
+    tiles = [{"path": f"clean/{k}.png", "role": "clean", "photo": str(k), "scene": str(k)} for k in range(9)]
+    for k, tile in enumerate(tiles):
+        write_image(dataset / str(tile["path"]), np.full((32, 32, 3), k, np.uint8))
+    rows = pd.concat([index[index.path.str.startswith("test/degraded/")], pd.DataFrame(tiles)])
+    rows.to_csv(dataset / "index.csv", index=False)
+    seen: list[int] = []
+
+    def distance(clean: list[np.ndarray], restored: list[np.ndarray], *_: object, **__: object) -> object:
+        seen.extend(int(tile[0, 0, 0]) for tile in clean)
+        return patch_wasserstein(clean, restored)
+
+    monkeypatch.setattr(evaluate, "MOST_REFERENCE_TILES", 3)
+    monkeypatch.setattr(evaluate, "patch_wasserstein", distance)
+    evaluate.measure(dataset, dataset.parent / "restored", ["pwd"], None, 0)
+    assert len(seen) == 3 and np.ptp(np.diff(seen)) == 0 and seen[-1] > 5
+
+
+def test_inception_judges_the_restored_images_against_the_clean_ones(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[np.ndarray]] = []
+
+    def judged(
+        reference: list[np.ndarray], images: list[np.ndarray], metrics: list[str]
+    ) -> dict[str, inception.Inception]:
+        seen.extend((reference, images))
+        return {metric: inception.Inception(1.0, 0.0, 2) for metric in metrics}
+
+    monkeypatch.setattr(inception, "unavailable", lambda: None)
+    monkeypatch.setattr(inception, "measure", judged)
+    restored = dataset.parent / "restored"
+    evaluate.measure(dataset, restored, ["fid"], None, 0)
+    for images, folder in zip(seen, (dataset / "test/clean", restored), strict=True):
+        np.testing.assert_array_equal(images[0], read_rgb(folder / "astronaut.png"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,22 @@ def test_weights_of_the_layout_give_numbers(hub: Path, monkeypatch: pytest.Monke
     assert found["fid"].value > -1e-6 and found["is"].value >= 1 - 1e-9 and found["fid"].crops == 4
     assert np.isnan(found["fid"].std) and np.isfinite(found["kid"].std)
     assert inception.measure(clean, clean, ["fid"])["fid"].value == pytest.approx(0, abs=1e-3)
+
+
+def test_what_is_judged_comes_first_and_the_reference_second(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch_fidelity
+
+    inputs: list[int] = []
+
+    def calculated(input1: Sequence[torch.Tensor], input2: Sequence[torch.Tensor], **_: object) -> dict:
+        inputs.extend(int(side[0].float().mean()) for side in (input1, input2))
+        return {inception.NAMES["fid"]: 3.0}
+
+    monkeypatch.setattr(weights_folder, "sha256", lambda file: "6726825d")
+    monkeypatch.setattr(torch_fidelity, "calculate_metrics", calculated)
+    torch.save({}, hub / inception.WEIGHTS)
+    reference, judged = [np.full((8, 8, 3), 10, np.uint8)], [np.full((8, 16, 3), 20, np.uint8)]
+    found = inception.measure(reference, judged, ["fid"])
+    assert inputs == [20, 10] and found["fid"].crops == 2

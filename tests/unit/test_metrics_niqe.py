@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.optimize import brentq
+from scipy.special import gamma
 from skimage import data
 
 from nopairs.errors import NopairsError
@@ -94,3 +96,64 @@ def test_score_is_equation_10() -> None:
     model = niqe.NiqeModel(32, 99, (features.mean(0) + off).tolist(), (3 * own).tolist())
     # (own + 3 own) / 2
     assert niqe.score(image, model) == pytest.approx(np.sqrt(off @ np.linalg.pinv(2 * own) @ off), rel=1e-6)
+
+
+def local_moments(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation within 7x7 pixels around each, weighted by a Gaussian of deviation 7/6; edges are repeated."""
+    around = np.arange(-3, 4)
+    weights = np.exp(-(around[:, None] ** 2 + around**2) / (2 * (7 / 6) ** 2))
+    weights /= weights.sum()
+    padded = np.pad(grey, 3, mode="edge")
+    mean, deviation = np.empty_like(grey), np.empty_like(grey)
+    for row, column in np.ndindex(*grey.shape):
+        window = padded[row : row + 7, column : column + 7]
+        mean[row, column] = (weights * window).sum()
+        deviation[row, column] = np.sqrt((weights * (window - mean[row, column]) ** 2).sum())
+    return mean, deviation
+
+
+def generalised_gaussian(values: np.ndarray) -> list[float]:
+    """Shape, mean, left and right scale by moments."""
+    left, right = (np.sqrt(np.mean(side**2)) for side in (values[values < 0], values[values > 0]))
+    ratio = left / right
+    moment = np.mean(np.abs(values)) ** 2 / np.mean(values**2)
+    moment *= (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
+    shape = brentq(lambda s: gamma(2 / s) ** 2 / (gamma(1 / s) * gamma(3 / s)) - moment, 0.2, 10, xtol=1e-12)
+    scale = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
+    mean = (right - left) * scale * gamma(2 / shape) / gamma(1 / shape)
+    return [shape, mean, left * scale, right * scale]
+
+
+def halved(rows: np.ndarray) -> np.ndarray:
+    """Every second row by the cubic kernel of a = -1/2, twice as wide, of what is within the image."""
+    result = np.empty((len(rows) // 2, rows.shape[1]))
+    for k in range(len(result)):
+        away = np.abs((np.arange(len(rows)) - 2 * k - 0.5) / 2)
+        near = 1.5 * away**3 - 2.5 * away**2 + 1
+        far = -0.5 * away**3 + 2.5 * away**2 - 4 * away + 2
+        weights = np.where(away < 1, near, np.where(away < 2, far, 0))
+        result[k] = weights @ rows / weights.sum()
+    return result
+
+
+def test_features_are_those_of_the_paper_written_out() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    grey = 0.299 * image[..., 0] + 0.587 * image[..., 1] + 0.114 * image[..., 2]
+    expected: list[float] = []
+    sharpness = local_moments(grey)[1].mean()
+    for _ in range(2):
+        mean, deviation = local_moments(grey)
+        coefficients = (grey - mean) / (deviation + 1)
+        shape, _, left, right = generalised_gaussian(coefficients)
+        expected += [shape, (left + right) / 2]
+        for down, across in ((0, 1), (1, 0), (1, 1), (1, -1)):
+            products = np.empty_like(coefficients)
+            for row, column in np.ndindex(*products.shape):
+                neighbour = coefficients[(row - down) % len(grey), (column - across) % len(grey)]
+                products[row, column] = coefficients[row, column] * neighbour
+            expected += generalised_gaussian(products)
+        grey = halved(halved(grey).T).T
+    features, sharp = niqe.patch_features(image, 64, 64)
+    assert features.shape == (1, 36)
+    np.testing.assert_allclose(features[0], expected, rtol=1e-5, atol=1e-5)
+    assert sharp == pytest.approx([sharpness])

@@ -113,3 +113,17 @@ def test_images_of_one_scene_have_no_spread(photos: list[np.ndarray]) -> None:
         for scenes in (["a", "b", "b"], ["a", "a", "a"])
     )
     assert apart > 0 and math.isnan(together)
+
+
+def test_sets_that_are_no_pairs_are_resampled_apart(photos: list[np.ndarray]) -> None:
+    shaded = [share * photo for share, photo in zip((1, 0.5, 0.2), photos, strict=True)]
+    result = sliced_wasserstein(shaded, shaded, paired=False, draws=8)
+    assert result.std > 0 and result.value == pytest.approx(0, abs=1e-6)
+
+
+def test_the_distance_is_the_mean_of_its_levels_and_draws_are_around_it(photos: list[np.ndarray]) -> None:
+    small = [photo[:32, :32] for photo in photos]
+    result = sliced_wasserstein(small, noisy(small, 30), paired=True, draws=32)
+    assert len(result.levels) == 2
+    assert result.value == pytest.approx(np.mean(result.levels))
+    assert np.mean(result.draws) == pytest.approx(result.value, rel=0.4)

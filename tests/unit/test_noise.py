@@ -9,6 +9,7 @@ from report_fixture import run_script
 from scipy.ndimage import convolve
 from skimage import data
 
+import measure_distance
 from nopairs.data.images import read_rgb, write_png
 from nopairs.errors import NopairsError
 from nopairs.metrics.noise import noise_statistics, pick_patches
@@ -199,3 +200,17 @@ def test_images_of_8_bits_are_described_as_their_values_between_0_and_1() -> Non
     )
     np.testing.assert_allclose(found["std"], pixels.std(0))
     np.testing.assert_allclose(found["channel_correlation"], np.corrcoef(pixels, rowvar=False), atol=1e-12)
+
+
+def test_halves_are_of_different_photos(tmp_path: Path) -> None:
+    rows = ["path,role,photo"]
+    for k in range(10):
+        write_png(tmp_path / f"degraded/{k}.png", np.full((8, 8, 3), k, np.uint8))
+        rows.append(f"degraded/{k}.png,degraded,photo{k // 2}")
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    halves = [
+        {int(tile[0, 0, 0]) // 2 for tile in measure_distance.tiles_of(tmp_path, "degraded", 99, half)}
+        for half in (0, 1)
+    ]
+    assert not halves[0] & halves[1] and halves[0] | halves[1] == set(range(5))
+    assert min(map(len, halves)) == 2

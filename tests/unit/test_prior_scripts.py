@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 import choose_strength
@@ -24,6 +25,8 @@ from nopairs.data.sources import collect
 from nopairs.data.store import Store
 from nopairs.errors import NopairsError
 from nopairs.metrics.evaluate import measure
+from nopairs.priors.base import Prior
+from nopairs.priors.operators import Identity, IdentityOptions
 from nopairs.training.pairs import save_pairs
 
 OPERATOR = json.dumps({"kind": "blur_downsample", "factor": 2, "size": 8, "sigma": 1.0, "noise": 0.01})
@@ -275,3 +278,25 @@ def test_an_operator_is_estimated_and_used(dataset: Path, tmp_path: Path) -> Non
     restored = read_rgb(tmp_path / "restored/a.png")
     errors = [np.square(image - clean[0].astype(float)).mean() for image in (noisy[0], restored)]
     assert errors[1] < 0.7 * errors[0]
+
+
+@pytest.mark.parametrize(("border", "left_out"), [(3, 3), (100, 4)])
+def test_a_score_is_within_the_border_and_a_small_image_keeps_its_middle_half(
+    border: int, left_out: int
+) -> None:
+    clean = np.full((16, 16, 3), 100, np.uint8)
+    found = torch.full((1, 1, 16, 16), 150 / 255)
+
+    class Known(Prior):
+        def reconstruct(self, *_: object) -> torch.Tensor:
+            return found
+
+    def score() -> float:
+        operator = Identity(IdentityOptions(0.01))
+        return choose_strength.score(Known(), operator, None, clean, border, 0, torch.device("cpu"))
+
+    inner = slice(left_out, 16 - left_out)
+    found[..., inner, inner] = 101 / 255
+    assert score() == pytest.approx(20 * np.log10(255))
+    found[..., left_out, left_out] = 150 / 255
+    assert score() < 47

@@ -334,3 +334,13 @@ def test_margins_grow_with_the_evaluations_and_end() -> None:
     one, two = small(steps=1), small(steps=1, solver="midpoint")
     assert two.margin == 2 * one.margin and math.isfinite(one.margin)
     assert small(steps=1000).margin == 192
+
+
+def test_the_round_trips_error_is_between_images_from_0_to_1(
+    image: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = small(steps=1)
+    black, white = (model.state(torch.full_like(image, value), None, torch.ones(()))[0] for value in (0, 1))
+    span = float((white - black)[:, :3].mean())
+    monkeypatch.setattr(model, "flow", lambda state, noise, times: [state, state + 0.05 * span])
+    assert round_trip_error(model, image, 1) == pytest.approx(2 * 0.05, rel=1e-5)

@@ -11,7 +11,14 @@ from nopairs.errors import NopairsError
 from nopairs.priors.base import NoOptions, Prior
 from nopairs.priors.dip import DIP, DIPDescent
 from nopairs.priors.networks import Corrected, Folded, InstanceNorm, UNet
-from nopairs.priors.operators import Blur, BlurDownsample, BlurDownsampleOptions, BlurOptions
+from nopairs.priors.operators import (
+    Blur,
+    BlurDownsample,
+    BlurDownsampleOptions,
+    BlurOptions,
+    Identity,
+    IdentityOptions,
+)
 from nopairs.priors.patchnr import PatchNR, PatchNROptions
 from nopairs.priors.pnp import DenoiserOptions, NoiseData, PlugAndPlay, PlugAndPlaySteps
 from nopairs.priors.supervised import PairData, SupervisedOptions
@@ -177,3 +184,33 @@ def test_a_likelihood_that_is_not_finite_is_told() -> None:
             ZeroShotDescent(training_steps=30, batch=16, training_lr=1e30, precision="float32"),
             seed=0,
         )
+
+
+def test_plug_and_play_tells_each_deviation_and_pulls_by_the_ratio_of_variances(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the operator does nothing each step is a mean of the observation and the image so far."""
+    prior, told = PlugAndPlay(DenoiserOptions(width=4, depth=1)), []
+
+    def halved(noisy: torch.Tensor, level: torch.Tensor) -> torch.Tensor:
+        told.append(level)
+        return noisy / 2
+
+    monkeypatch.setattr(prior, "denoise", halved)
+    observed = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    how = PlugAndPlaySteps(strength=0.5, steps=3, first=0.8, last=2.0)
+    found = prior.reconstruct(observed, Identity(IdentityOptions(0.1)), how)
+    expected = observed
+    for deviation in (0.8, 0.4, 0.2):
+        pull = 0.5 * 0.1**2 / deviation**2
+        expected = (observed + pull * expected) / (1 + pull) / 2
+    torch.testing.assert_close(found, expected)
+    for level, deviation in zip(told, (0.8, 0.4, 0.2), strict=True):
+        torch.testing.assert_close(level, torch.full((2, 1, 1, 1), deviation))
+
+
+def test_an_untrained_network_begins_with_the_seeds_numbers() -> None:
+    observed = SMALLER.observe(textures(), torch.Generator().manual_seed(0))
+    how = DIPDescent(steps=3, width=4, scales=1, precision="float32")
+    first, again, other = (DIP(NoOptions()).reconstruct(observed, SMALLER, how, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-5)

@@ -148,3 +148,12 @@ def test_it_takes_a_trained_networks_weights_and_chooses_its_own_shares(tmp_path
 def test_impossible_options_are_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(NopairsError, match=message):
         make("restorer", "stacked", {**OPTIONS, **wrong})
+
+
+def test_the_error_without_shares_is_the_networks(stacked: Stacked) -> None:
+    clean, noisy = pair(0)
+    with torch.inference_mode():
+        network = stacked(to_tensor(noisy[None]))
+        moments = stacked._moments(clean, noisy)
+    expected = float((network - to_tensor(clean[None])).square().mean())
+    assert moments.error(torch.zeros_like(moments.right)) == pytest.approx(expected, rel=1e-4)

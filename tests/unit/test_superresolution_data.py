@@ -18,9 +18,10 @@ from nopairs.data.preprocess import Recipe, write_dataset
 from nopairs.data.resizing import enlarge, reduce_pixels
 from nopairs.data.tiles import random_crops, read_tiles
 from nopairs.degradation.awgn import Awgn, AwgnOptions
-from nopairs.degradation.sampling import SamplingOptions, read_sources, sample_pairs
+from nopairs.degradation.sampling import SamplingOptions, read_sources, ready_to_sample, sample_pairs
 from nopairs.errors import NopairsError
 from nopairs.files import sha256
+from nopairs.models import make, save_model
 from nopairs.restorers.identity import Identity, IdentityOptions
 from nopairs.restorers.tiling import restore_tiled
 from nopairs.training.data import dataset_data
@@ -150,3 +151,18 @@ def test_what_is_made_of_degraded_tiles_is_normalised_before_and_undone_behind(d
     expected = channels.normalise(torch.from_numpy(sources["degraded"] / 255).permute(0, 3, 1, 2).float())
     torch.testing.assert_close(torch.cat(seen), expected)
     np.testing.assert_allclose(degraded, sources["degraded"], atol=1)
+
+
+def test_channels_are_undone_behind_what_learned_from_unpaired_images_alone(
+    dataset: Path, tmp_path: Path
+) -> None:
+    size = {"width": 4, "code_width": 4, "noise_width": 4, "blocks": 1, "h": "identity"}
+    found = []
+    for learn_from in ("unpaired", "pairs"):
+        options = {**size, "learn_from": learn_from}
+        network = make("degradation", "ludvae", options)
+        save_model(tmp_path / learn_from, "degradation", "ludvae", options, network.state_dict(), {})
+        entry = {"kind": "ludvae", "options": options}
+        found.append(ready_to_sample(entry, tmp_path / learn_from, dataset, 0)[1])
+    assert isinstance(found[0], Channels) and found[1] is None
+    assert ready_to_sample({"kind": "awgn"}, None, dataset, 0)[1] is None

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from report_fixture import run_script
 
-from nopairs.reporting.aggregate import COLUMNS, read_published
+from nopairs.reporting.aggregate import COLUMNS, build_table, read_measured, read_published
 from nopairs.reporting.reading import read_table
 from nopairs.reporting.tables import latex, markdown, page
 
@@ -334,3 +334,61 @@ def test_a_table_without_what_needs_the_truth_has_the_other_columns(metrics: Pat
     header = next(line for line in text.splitlines() if line.startswith("| method"))
     assert "LPIPS" not in header and "SWD" in header and "NIQE" in header
     assert "no weights" in text  # below it
+
+
+def test_the_best_rival_need_not_be_the_first(metrics: Path) -> None:
+    csv = make_table(metrics, "--rivals", "awgn+dncnn", "bm3d")
+    assert cell(csv, "ludvae+dncnn", "psnr").rival == "bm3d"
+    assert cell(csv, "ludvae+dncnn", "psnr").difference == pytest.approx(1.1, abs=0.05)
+    assert cell(csv, "awgn+dncnn", "niqe").rival == "bm3d"
+
+
+def test_equally_named_images_of_two_datasets_keep_their_scenes_and_pairs(metrics: Path) -> None:
+    other = metrics.with_name("other")
+    shutil.copytree(metrics, other)
+    for path in other.rglob("images.csv"):
+        images = pd.read_csv(path, keep_default_na=False, dtype={"image": str})
+        images.assign(psnr=images.psnr + 5, scene="other " + images.scene).to_csv(path, index=False)
+    found = read_measured([metrics, other], "ludvae+dncnn", [0, 1]).images[0]
+    assert found.index.is_unique and len(found) == 24
+    assert found.scene.nunique() == 12
+    path = other / "bm3d" / "seed0" / "images.csv"
+    images = pd.read_csv(path, keep_default_na=False, dtype={"image": str})
+    images[::-1].to_csv(path, index=False)  # images are paired by their names, not by their places
+    csv = make_table(metrics, "--metrics-dir", str(metrics), str(other))
+    row = cell(csv, "ludvae+dncnn", "psnr")
+    assert row["n"] == 24 and row.difference == pytest.approx(1.1, abs=0.05)
+    assert row.difference_high - row.difference_low < 0.5
+
+
+def test_a_difference_is_over_the_images_that_both_have(metrics: Path) -> None:
+    values = {}
+    for method, missing in (("bm3d", 11), ("input", 0)):
+        path = metrics / method / "seed0" / "images.csv"
+        images = pd.read_csv(path, keep_default_na=False, dtype={"image": str})
+        values[method] = images.psnr.to_numpy()[1:11]
+        images.loc[missing, "psnr"] = np.inf
+        images.to_csv(path, index=False)
+    row = cell(make_table(metrics), "input", "psnr")
+    assert row.rival == "bm3d" and row["n"] == 11
+    assert row.difference == pytest.approx(np.mean(values["input"] - values["bm3d"]))
+
+
+def test_sets_of_other_images_have_a_difference_without_an_interval(metrics: Path) -> None:
+    for path in metrics.rglob("set.csv"):
+        draws = pd.DataFrame({"draw": range(20), "swd": np.linspace(19, 21, 20)})
+        draws.to_csv(path.with_name("draws.csv"), index=False)
+    assert np.isfinite(cell(make_table(metrics), "input", "swd").difference_low)
+    path = metrics / "input" / "seed0" / "images.csv"
+    images = pd.read_csv(path, keep_default_na=False, dtype={"image": str})
+    images.assign(image="other " + images.image).to_csv(path, index=False)
+    row = cell(make_table(metrics), "input", "swd")
+    assert row.difference == 24 - 20 and np.isnan([row.difference_low, row.difference_high]).all()
+
+
+def test_parameters_are_those_given(metrics: Path) -> None:
+    measured = {method: read_measured([metrics], method, [0]) for method in ("bm3d", "ludvae+dncnn")}
+    table = build_table("t", "d", measured, [], ["parameters"], parameters={"ludvae+dncnn": 1.5})
+    rows = table.set_index("method")
+    assert rows["mean"]["ludvae+dncnn"] == 1.5
+    assert np.isnan(rows["mean"]["bm3d"]) and rows.note["bm3d"] == "nothing is learned"

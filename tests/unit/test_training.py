@@ -511,3 +511,24 @@ def test_clean_images_alone_validate_an_autoencoder_and_no_restorer(tmp_path: Pa
     assert read_validation(tmp_path) == []
     data = autoencoder_data(tmp_path, dataclasses.replace(OPTIONS, crop=8))
     assert [clean.shape for clean, _ in data.val] == [(16, 16, 3)]  # type: ignore[attr-defined]
+
+
+def test_validation_psnr_is_of_images_rounded_to_8_bits() -> None:
+    class Brighter(torch.nn.Module):
+        def __init__(self, levels: float) -> None:
+            super().__init__()
+            self.levels = levels
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images + self.levels / 255
+
+    clean, _ = pairs()
+    found = [validation_psnr(Brighter(levels), [(clean[0], clean[0])]) for levels in (0, 0.4, 0.6)]
+    assert found[0] == found[1] > 100
+    assert found[2] == pytest.approx(20 * np.log10(255))
+
+
+@pytest.mark.parametrize(("count", "held"), [(1, 0), (2, 1), (19, 1), (100, 10), (640, 64), (2000, 64)])
+def test_a_tenth_of_the_pairs_is_held_out_and_64_at_most(count: int, held: int) -> None:
+    tiles = (np.arange(count) % 251).astype(np.uint8)[:, None, None, None] * np.ones((1, 1, 1, 3), np.uint8)
+    assert len(hold_out(tiles, tiles)) == held

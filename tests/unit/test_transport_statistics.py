@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import fit_transport
 from nopairs.errors import NopairsError
@@ -68,3 +69,28 @@ def test_statistics_are_of_different_tiles_however_many_copies(tmp_path: Path) -
     assert len(natural) == len(restored) == 3 and len(judges) > 0
     assert len(set.union(*of_tiles)) == sum(map(len, of_tiles))
     assert all(int(degraded[0, 0, 0]) == 100 + int(clean[0, 0, 0]) for clean, degraded in judges)
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_the_seed_given_is_the_maps(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Chosen(Exception):
+        """Ends the script where images would be read."""
+
+    def stop(_: argparse.Namespace, options: DotOptions) -> None:
+        raise Chosen(options)
+
+    for name in ("load_autoencoder", "load_restorer"):
+        monkeypatch.setattr(fit_transport, name, lambda _: torch.nn.Identity())
+    monkeypatch.setattr(fit_transport, "Codec", lambda _: None)
+    monkeypatch.setattr(fit_transport, "choose_images", stop)
+    arguments = argparse.Namespace(
+        entry='{"kind": "dot", "options": {"patch": 2, "seed": 9}}',
+        autoencoder="",
+        restorer=Path(),
+        seed=seed,
+        threads=1,
+        device="cpu",
+    )
+    with pytest.raises(Chosen) as told:
+        fit_transport.main(arguments)
+    assert told.value.args[0] == DotOptions(patch=2, seed=seed)

@@ -18,7 +18,7 @@ from nopairs.priors.operators import (
     IdentityOptions,
 )
 from nopairs.priors.tv import TV, Interpolation, TVDescent, variation
-from nopairs.priors.variational import DescentOptions, minimise
+from nopairs.priors.variational import DescentOptions, descend, minimise
 
 SMALLER = BlurDownsample(BlurDownsampleOptions(size=16, sigma=2.0, factor=4, noise=0.01))
 
@@ -129,3 +129,18 @@ def test_grey_images_are_one_plane_and_colours_three() -> None:
     assert planes(colour).shape == (6, 5, 6) and (planes(colour)[4] == colour[1, ..., 1]).all()
     grey = np.repeat(colour[..., :1], 3, axis=3)
     assert (planes(grey) == colour[..., 0]).all()
+
+
+@pytest.mark.parametrize("decay", [True, False])
+def test_the_rate_falls_to_nothing_or_stays(decay: bool) -> None:
+    observed = SMALLER.observe(texture(), torch.Generator().manual_seed(0))
+    image = SMALLER.start(observed).requires_grad_(True)
+    adam, rates = torch.optim.Adam([image], lr=0.2), []
+
+    def watched(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        rates.append(adam.param_groups[0]["lr"])
+        return power(image, generator)
+
+    options = DescentOptions(strength=1.0, steps=4, lr=0.2, decay=decay)
+    descend(adam, lambda: image, observed, SMALLER, watched, options, seed=0)
+    assert rates == pytest.approx([0.2, 0.15, 0.1, 0.05] if decay else [0.2] * 4)

@@ -14,6 +14,7 @@ from skimage import data
 from nopairs.errors import NopairsError
 from nopairs.priors import patches, wpp
 from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions
+from nopairs.priors.variational import Penalty
 from nopairs.priors.wpp import WPP, Dual, WPPDescent, WPPOptions
 
 SMALLER = BlurDownsample(BlurDownsampleOptions(size=8, sigma=1.5, factor=2, noise=0.01))
@@ -127,3 +128,22 @@ def test_bad_options_are_refused() -> None:
         WPPDescent(references=0)
     with pytest.raises(NopairsError, match="smaller than a patch on scale 2"):
         WPP(WPPOptions()).fit(torch.zeros(1, 12, 40), 0)
+
+
+def test_the_penalty_is_by_pixel_and_against_the_reference_of_each_scale(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A chessboard is flat on the second scale; with a single reference patch nothing is left to be dealt."""
+    board = (torch.arange(40)[:, None] + torch.arange(40)) % 2
+    prior = WPP(WPPOptions(patch_size=4, scales=2))
+    prior.fit(board[None].float(), seed=0)
+    penalties: list[Penalty] = []
+    monkeypatch.setattr(
+        wpp, "minimise", lambda observed, operator, penalty, *_: penalties.append(penalty) or observed
+    )
+    prior.reconstruct(torch.zeros(1, 1, 20, 20), SMALLER, WPPDescent(references=1))
+    found = penalties[0](torch.full((1, 1, 40, 40), 0.3), torch.Generator().manual_seed(0))
+    flat = float(wpp.pyramid(board[None, None].float(), 2)[1].mean())
+    assert abs(flat - 0.5) < 0.1
+    expected = (0.3**2 + 0.7**2) / 2 / 2 + (0.3 - flat) ** 2 / 2
+    torch.testing.assert_close(found, torch.tensor([expected]), atol=1e-5, rtol=0)

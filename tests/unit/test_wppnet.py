@@ -88,3 +88,15 @@ def test_what_cannot_be_is_refused() -> None:
     small = np.zeros((1, 4, 4), np.float32)
     with pytest.raises(NopairsError, match="smaller than a patch of 16x16"):
         ObservationData([small], [], WPPNetOptions(), TrainingOptions(1, crop=32), SMALLER)
+
+
+def test_the_loss_is_the_likelihood_by_pixel_and_strength_times_the_distance() -> None:
+    torch.manual_seed(0)
+    network = WPPNet(WPPNetOptions(**SMALL, strength=50.0))  # type: ignore[arg-type]
+    network.operator = SMALLER
+    found = torch.rand(2, 1, 32, 32)
+    costs = network.costs(found, SMALLER(found) + 0.1)
+    # Of the observed pixels, a quarter of the image's, each differs by five deviations.
+    assert float(costs["misfit"]) == pytest.approx(5**2 / 2 / 4, rel=1e-4)
+    assert costs["distance"] > 0.01
+    torch.testing.assert_close(costs["loss"], costs["misfit"] + 50 * costs["distance"])
