@@ -154,3 +154,22 @@ def test_a_students_pairs_are_degraded_tiles_and_what_its_teacher_makes_of_them(
         assert run_script("teach", *given, "--seed", seed, "--out", tmp_path / "others") == 0
         drawn.append(load_pairs(tmp_path / "others")[1].tobytes())
     assert len(set(drawn)) > 1
+
+
+def test_a_training_can_begin_with_another_ones_weights(tmp_path: Path) -> None:
+    options = {"depth": 3, "width": 4, "batch_norm": False}
+    torch.manual_seed(1)
+    begun = make("restorer", "dncnn", options)
+    save_model(tmp_path / "begun", "restorer", "dncnn", options, begun.state_dict(), {})
+    tiles = data.chelsea()[:256, :256].reshape(2, 128, 256, 3)[:, :, :128]
+    save_pairs(tmp_path / "pairs", tiles, tiles)
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset/index.csv").touch()
+    training = {"steps": 1, "batch": 1, "crop": 16, "lr": 0.0001}
+    entry = json.dumps({"kind": "dncnn", "options": options, "training": training})
+    given = ["--entry", entry, "--dataset", tmp_path / "dataset", "--pairs", tmp_path / "pairs", "--seed", 0]
+    for start, same in (([], False), (["--start-from", tmp_path / "begun"], True)):
+        assert run_script("fit_restorer", *given, *start, "--threads", 1, "--out", tmp_path / "model") == 0
+        trained = load_model(tmp_path / "model").state_dict()
+        near = [torch.allclose(trained[name], value, atol=1e-3) for name, value in begun.state_dict().items()]
+        assert all(near) == same
