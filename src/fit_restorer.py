@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,8 @@ def main(args: argparse.Namespace) -> None:
     borrows = args.weights_of is not None
     if not borrows and getattr(restorer, "learned", False):
         roles = training_roles("restorer", entry)
-        result = train_and_save(
-            "restorer",
-            args,
-            lambda options: training_data(args, roles, options),
-            lambda network: args.start_from and load_weights(network, args.start_from),
-        )
+        begin = partial(load_weights, folder=args.start_from) if args.start_from else None
+        result = train_and_save("restorer", args, lambda options: training_data(args, roles, options), begin)
         if result and result.best is not None:
             tell_if_no_better(args, result.best)
         return

@@ -56,7 +56,7 @@ def train_and_save(
     family: str,
     args: argparse.Namespace,
     make_data: Callable[[TrainingOptions], Data],
-    prepare: Callable[[Any], object] = lambda network: None,
+    prepare: Callable[[Any], object] | None = None,
 ) -> Result | None:
     """Train the model that `args.entry` describes, after what `prepare` does to it, and save it with its facts into `args.out`.
 
@@ -70,7 +70,7 @@ def _train_and_save(
     family: str,
     args: argparse.Namespace,
     make_data: Callable[[TrainingOptions], Data],
-    prepare: Callable[[Any], object],
+    prepare: Callable[[Any], object] | None,
 ) -> Result | None:
     threads = max(1, args.threads // parallel.size())
     torch.set_num_threads(threads)
@@ -79,7 +79,8 @@ def _train_and_save(
     data = make_data(options)
     torch.manual_seed(args.seed)
     network = make(family, entry["kind"], entry.get("options", {}))
-    prepare(network)
+    if prepare is not None:
+        prepare(network)
     kept, parameters = set(network.state_dict()), sum(p.numel() for p in network.parameters())
     if isinstance(network, NeedsTutors):
         network.add_tutors()
