@@ -33,7 +33,7 @@ if __name__ == "__main__":
         "--most",
         type=int,
         default=512,
-        help="tiles to restore: a stack takes seconds for each, and SIDD has ten thousands (default: 512)",
+        help="tiles to restore: a stack takes seconds for each, and SIDD has tens of thousands (default: 512)",
     )
     hardware.add_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder for clean.npy and degraded.npy")
