@@ -73,13 +73,15 @@ RESTORING = [
     chain for chain in CHAINS.values() if not (chain.autoencoder or chain.prior)
 ]
 # Methods that others learn to repeat.
-TEACHERS = sorted(
-    {teacher.name for chain in RESTORING if (teacher := chain.teacher(RESTORERS))}
-)
+TEACHERS = {
+    teacher.name: teacher
+    for chain in RESTORING
+    if (teacher := chain.teacher(RESTORERS))
+}
 BASES = sorted(
     {
         name
-        for chain in [*RESTORING, *(settings.parse_method(CONFIG, t) for t in TEACHERS)]
+        for chain in [*RESTORING, *TEACHERS.values()]
         for name in (chain.base, chain.trained(RESTORERS))
     }
 )
