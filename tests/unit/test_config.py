@@ -395,8 +395,18 @@ def test_values_of_another_type_are_refused_by_their_key(training: dict[str, Any
             "restorers: x: teacher 'dncnn': x does not learn from pairs",
         ),
         (
-            {"restorers": {"x": {"base": "dncnn", "teacher": "distilled"}}},
-            "restorers: x: teacher 'distilled': has a teacher itself; take one that learns from a degradation's",
+            {"restorers": {"distilled": {"teacher": "distilled"}}},
+            "restorers: distilled: teacher 'distilled': learns from distilled in turn; the first of them needs a",
+        ),
+        (
+            {
+                "restorers": {
+                    "x": {"base": "dncnn", "teacher": "y"},
+                    "y": {"base": "dncnn", "kind": "stacked", "model": "z"},
+                    "z": {"base": "dncnn", "teacher": "x"},
+                }
+            },
+            "restorers: x: teacher 'y': learns from x in turn",
         ),
         (
             {"restorers": {"distilled": {"teacher": "resflow"}}},
@@ -803,7 +813,7 @@ def test_a_student_needs_what_its_teacher_needs_and_degraded_photos(tmp_path: Pa
     resolved = resolve({})
     student = parse_method(resolved, "ludvae+distilled")
     assert student.teacher(resolved["restorers"]) == parse_method(resolved, "ludvae+stacked")
-    assert parse_method(resolved, "ludvae+stacked").teacher(resolved["restorers"]) is None
+    assert parse_method(resolved, "ludvae+stacked").teachers(resolved["restorers"]) == []
     own = {"source": "folder", "clean": str(tmp_path), "degraded": str(tmp_path)}
     clean_only = {"source": "bsd68", "recipe": {"noise": 25}, "trained_on": "clean"}
     table = {"methods": ["awgn+dncnn", "awgn+distilled", "supervised+distilled"], "metrics": ["niqe"]}
@@ -813,11 +823,19 @@ def test_a_student_needs_what_its_teacher_needs_and_degraded_photos(tmp_path: Pa
         assert resolve(given)["tables"]["t"]["methods"] == left
     with pytest.raises(NopairsError, match="restorers: distilled: the weights of model 'dncnn' are another"):
         resolve({"restorers": {"distilled": {"options": {"width": 8}}}, "tables": {"t": table}})
-    # The teacher's crops, too.
+    # The teacher's crops, too, and those of its own teacher.
     change = {"restorers": {"large": {"base": "dncnn", "training": {"crop": 200}}}}
-    change["restorers"] |= {"x": {"base": "dncnn", "teacher": "large"}}
-    with pytest.raises(NopairsError, match="restorers: large: crop 200 is larger than the tiles"):
-        resolve({**change, "tables": {"t": {"methods": ["awgn+x"], "metrics": ["psnr"]}}})
+    change["restorers"] |= {
+        "x": {"base": "dncnn", "teacher": "large"},
+        "y": {"base": "dncnn", "teacher": "x"},
+    }
+    for method in ("awgn+x", "awgn+y"):
+        with pytest.raises(NopairsError, match="restorers: large: crop 200 is larger than the tiles"):
+            resolve({**change, "tables": {"t": {"methods": [method], "metrics": ["psnr"]}}})
+    change["restorers"]["large"]["training"] = {"crop": 64}
+    resolved = resolve(change)
+    second = parse_method(resolved, "awgn+y")
+    assert [one.name for one in second.teachers(resolved["restorers"])] == ["awgn+x", "awgn+large"]
 
 
 def test_what_restores_a_dataset_is_used(tmp_path: Path) -> None:

@@ -183,5 +183,5 @@ def test_strength_multiplies_the_levels(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(mcwnnm, "minimise", watched)
     groups = torch.randn(2, 20, 27, generator=torch.Generator().manual_seed(0))
-    mcwnnm.denoise_groups(groups, LEVELS, MCWNNMOptions(2.0, patch_size=3, passes=1))
+    mcwnnm.denoise_groups(groups, LEVELS, MCWNNMOptions(2.0, patch_size=3, step=3, passes=1))
     torch.testing.assert_close(seen[0], 2 * LEVELS.expand(2, 3))

@@ -15,6 +15,7 @@ from nopairs.data.tiles import to_tensor
 from nopairs.errors import NopairsError
 from nopairs.models import load_model, make, save_model
 from nopairs.restorers.classical import NLM, NLMOptions
+from nopairs.restorers.mcwnnm import MCWNNM, MCWNNMOptions
 from nopairs.restorers.stacked import Moments, Stacked, bands, least_log_error
 
 SIZE = {"depth": 3, "width": 8, "batch_norm": False}
@@ -74,6 +75,20 @@ def test_a_member_that_is_the_truth_has_all_of_it(stacked: Stacked) -> None:
     truth = NLM(NLMOptions(0.2))(to_tensor(noisy[None]))[0]
     val = [((truth.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8), noisy)]
     assert stacked.choose(val)["nlm 0.2"] == pytest.approx([1] * 5, abs=0.05)
+
+
+def test_mcwnnm_is_a_guide_of_one_pass() -> None:
+    """Whatever its groups overlap by, each pixel is of one at least."""
+    stacked = make("restorer", "stacked", {**SIZE, "guides": [["mcwnnm", 3]]}).eval()
+    clean, noisy = pair(0, 40)
+    shares = stacked.choose([(clean, noisy)])
+    alone = MCWNNM(MCWNNMOptions(3, passes=1, step=6))(to_tensor(noisy[None]))
+    torch.testing.assert_close(stacked.members(to_tensor(noisy[None]))[1], alone)
+    assert alone.isfinite().all()
+    assert (alone - to_tensor(clean[None])).square().mean() < (
+        to_tensor(noisy[None]) - to_tensor(clean[None])
+    ).square().mean()
+    assert sum(shares["mcwnnm 3"]) > sum(shares["network"])
 
 
 def test_equal_members_share() -> None:

@@ -74,9 +74,7 @@ RESTORING = [
 ]
 # Methods that others learn to repeat.
 TEACHERS = {
-    teacher.name: teacher
-    for chain in RESTORING
-    if (teacher := chain.teacher(RESTORERS))
+    teacher.name: teacher for chain in RESTORING for teacher in chain.teachers(RESTORERS)
 }
 BASES = sorted(
     {

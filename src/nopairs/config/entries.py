@@ -146,7 +146,7 @@ def check_lender(restorers: dict[str, Any], name: str) -> None:
 
 
 def check_teacher(restorers: dict[str, Any], name: str) -> None:
-    """Raise NopairsError where a restorer's `teacher` is none that can be: one that learns from pairs, and from no teacher itself."""
+    """Raise NopairsError where a restorer's `teacher` is none that can be: one that learns from pairs, and not from this student."""
     teacher = restorers[name].get("teacher")
     if teacher is None:
         return
@@ -160,8 +160,14 @@ def check_teacher(restorers: dict[str, Any], name: str) -> None:
         raise NopairsError(
             f"{place}: applies another kind of network; take one whose weights it can begin with"
         )
-    if "teacher" in restorers[restorers[teacher]["model"]]:
-        raise NopairsError(f"{place}: has a teacher itself; take one that learns from a degradation's pairs")
+    student, seen = restorers[name]["model"], []
+    while teacher in restorers and (network := restorers[teacher]["model"]) not in seen:
+        if network == student:
+            raise NopairsError(
+                f"{place}: learns from {name} in turn; the first of them needs a degradation's pairs"
+            )
+        seen.append(network)
+        teacher = restorers[network].get("teacher")
 
 
 def check_borrowed(restorers: dict[str, Any], name: str) -> None:

@@ -49,6 +49,11 @@ class Method:
         name = "+".join(filter(None, (self.degradation, teacher)))
         return Method(name, self.degradation, teacher)
 
+    def teachers(self, restorers: dict[str, Any]) -> list[Method]:
+        """Its teacher, and that one's own, and so on."""
+        teacher = self.teacher(restorers)
+        return [teacher, *teacher.teachers(restorers)] if teacher else []
+
     @property
     def fitted(self) -> str:
         """The method without its alpha, which one fit serves all of."""

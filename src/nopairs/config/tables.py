@@ -97,8 +97,7 @@ def resolve_table(
 def _with_teachers(config: dict[str, Any], methods: list[Method]) -> list[Method]:
     """Return the methods, and behind them those whose restored photos some of them learn from."""
     restoring = (method for method in methods if not (method.autoencoder or method.prior))
-    teachers = (method.teacher(config["restorers"]) for method in restoring)
-    return [*methods, *(teacher for teacher in teachers if teacher)]
+    return [*methods, *(teacher for method in restoring for teacher in method.teachers(config["restorers"]))]
 
 
 def resolve_curve(config: dict[str, Any], name: str, curve: dict[str, Any]) -> dict[str, Any]:

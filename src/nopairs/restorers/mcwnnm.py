@@ -60,6 +60,10 @@ class MCWNNMOptions:
         for name in ("patch_size", "patches", "window", "step", "passes", "iterations"):
             if getattr(self, name) < 1:
                 raise NopairsError(f"mcwnnm: {name} is {getattr(self, name)}; it must be at least 1")
+        if self.step > self.patch_size:
+            raise NopairsError(
+                f"mcwnnm: step {self.step} leaves pixels between patches of {self.patch_size} unrestored; take {self.patch_size} or less"
+            )
 
 
 class MCWNNM(ClassicalRestorer):
