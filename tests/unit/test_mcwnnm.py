@@ -168,7 +168,9 @@ def test_takes_small_images(size: tuple[int, int]) -> None:
     assert restored.shape == image.shape and np.isfinite(restored).all()
 
 
-@pytest.mark.parametrize("wrong", [{"strength": 0}, {"rho": -1.0}, {"passes": 0}, {"strength": float("nan")}])
+@pytest.mark.parametrize(
+    "wrong", [{"strength": 0}, {"rho": -1.0}, {"passes": 0}, {"strength": float("nan")}, {"step": 7}]
+)
 def test_impossible_options_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(NopairsError, match=next(iter(wrong))):
         MCWNNMOptions(**{"strength": 1.0, **wrong})

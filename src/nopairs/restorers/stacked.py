@@ -1,8 +1,9 @@
 """Stacking: a mean of a trained DnCNN's image, of classical restorers' ones and of the degraded one (Wolpert, 1992).
 
-A network that learned a noise from few photos and BM3D, which compares patches far apart, err differently, and a mean of both can be better
-than either (docs/experiments.md, sections 23 and 35). How much each is worth depends on how wide the detail is, so each band of
-frequencies has weights of its own, those of highest mean PSNR on `val`; they sum to one, so that what all agree on stays.
+A network that learned a noise from few photos, BM3D and MCWNNM, which compare patches far apart and shrink them differently, err
+differently, and a mean of them can be better than each (docs/experiments.md, sections 23, 35 and 63). How much each is worth depends on
+how wide the detail is, so each band of frequencies has weights of its own, those of highest mean PSNR on `val`; they sum to one, so that
+what all agree on stays.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ class StackedOptions(DnCNNOptions):
     guides: (kind, strength) each, a kind of `CLASSICAL`; between several strengths of one the weights choose.
     """
 
-    guides: tuple[tuple[str, float], ...] = (("bm3d", 0.05), ("bm3d", 0.1))
+    guides: tuple[tuple[str, float], ...] = (("bm3d", 0.05), ("bm3d", 0.1), ("mcwnnm", 2), ("mcwnnm", 8))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.self_ensemble:
-            raise NopairsError("stacked: BM3D for eight views takes too long; leave `self_ensemble` out")
+            raise NopairsError("stacked: its guides for eight views take too long; leave `self_ensemble` out")
         classical(self.guides)
 
 
