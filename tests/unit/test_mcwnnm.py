@@ -161,6 +161,15 @@ def test_restores_repeatably_whatever_the_threads(noisy: torch.Tensor) -> None:
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("step", [5, 6])
+def test_pixels_of_areas_without_noise_are_kept(step: int) -> None:
+    """There all patches are equal, and many more than a group holds."""
+    image = np.full((70, 80, 3), 1, np.float32)
+    image[:, 40:] = 0.25
+    restored = MCWNNM(MCWNNMOptions(4.0, step=step)).restore(image)
+    np.testing.assert_allclose(restored, image, atol=0.02)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 30), (16, 17)])
 def test_takes_small_images(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).random((*size, 3)).astype(np.float32)
