@@ -149,3 +149,17 @@ def test_a_model_that_changes_the_size_is_refused() -> None:
     net.margin, net.multiple = 0, 1
     with pytest.raises(NopairsError, match="keeps the image's size"):
         restore_tiled(net, random_image(9, 9))
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    class Broken(nn.Module):
+        margin, multiple = 0, 1
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return image.log() * 0  # not a number where a pixel is zero
+
+    image = random_image(9, 9).clamp(min=0.1)
+    restore_tiled(Broken(), image)
+    image[0, 1, 8, 8] = 0
+    with pytest.raises(NopairsError, match="not finite"):
+        restore_tiled(Broken(), image, tile=4)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -37,7 +36,7 @@ def restore_photo(
         progress: called after each tile with the number of tiles done and their total.
 
     Raises:
-        NopairsError: the model changes the image's size in another way, or returns values that are not finite.
+        NopairsError: as `restore_parts`.
     """
     scale = scale_of(model)
     height, width, channels = photo.samples.shape
@@ -48,10 +47,6 @@ def restore_photo(
 
     def write(rows: slice, columns: slice, part: torch.Tensor) -> None:
         pixels = part[0].permute(1, 2, 0).float().cpu().numpy()
-        if not np.isfinite(pixels).all():
-            raise NopairsError(
-                "the model returned values that are not finite; its weights are broken, train it again"
-            )
         restored[rows, columns] = photo.as_stored(pixels, rows, columns, scale)
         for array in (photo.samples, restored):
             release(array)

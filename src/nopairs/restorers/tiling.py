@@ -34,7 +34,7 @@ def restore_tiled(
         The restored image, on the same device, not clipped: of the same shape, or larger by the restorer's `scale`.
 
     Raises:
-        NopairsError: the restorer returns another shape than that.
+        NopairsError: as `restore_parts`.
     """
     scale = scale_of(restorer)
     output = image.new_empty((*image.shape[:2], *(scale * side for side in image.shape[2:])))
@@ -78,7 +78,7 @@ def restore_parts(
         progress: called after each tile with the number of tiles done and their total.
 
     Raises:
-        NopairsError: the restorer returns another shape than it was given, times its scale.
+        NopairsError: the restorer returns another shape than it was given, times its scale, or values that are not finite.
     """
     # mypy takes every attribute of a module for a Tensor or a Module.
     multiple = int(restorer.multiple)  # type: ignore[arg-type]
@@ -96,6 +96,10 @@ def restore_parts(
                 raise NopairsError(
                     f"the model makes {tuple(restored.shape)} of {tuple(degraded.shape)}; "
                     "use one that keeps the image's size and channels"
+                )
+            if not restored.isfinite().all():
+                raise NopairsError(
+                    "the model returned values that are not finite; its weights are broken, train it again"
                 )
             centre = restored[:, :, _scaled(row.centre, scale), _scaled(column.centre, scale)]
             write(_scaled(row.keep, scale), _scaled(column.keep, scale), centre)
