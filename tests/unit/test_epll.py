@@ -121,6 +121,6 @@ def test_one_turn_solves_for_the_image_as_documented() -> None:
         matrix = matrix + weight / deviation**2 * taken.T @ taken
         right = right + weight / deviation**2 * taken.T @ estimate
     expected = torch.linalg.solve(matrix, right).view_as(observed)
-    how = Splitting(strength=strength, deviations=(deviation,), solver_steps=50)
+    how = Splitting(strength=strength, deviations=(deviation,), turns=1, solver_steps=50)
     found = prior.reconstruct(observed, Identity(IdentityOptions(noise)), how)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

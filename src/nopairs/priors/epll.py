@@ -56,7 +56,7 @@ class Splitting:
 
     strength: float = 1.0
     deviations: tuple[float, ...] = (0.1, 0.06, 0.04, 0.025, 0.015, 0.01)
-    turns: int = 1
+    turns: int = 6
     solver_steps: int = 20
 
     def __post_init__(self) -> None:
