@@ -74,7 +74,9 @@ RESTORING = [
 ]
 # Methods that others learn to repeat.
 TEACHERS = {
-    teacher.name: teacher for chain in RESTORING for teacher in chain.teachers(RESTORERS)
+    teacher.name: teacher
+    for chain in RESTORING
+    for teacher in chain.teachers(RESTORERS)
 }
 BASES = sorted(
     {
