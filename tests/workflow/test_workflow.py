@@ -74,6 +74,7 @@ def test_everything_is_made(run: Path) -> None:
         "input",
         "nlm",
         "bm3d",
+        "mcwnnm",
         "awgn+dncnn",
         "awgn_tuned+dncnn",
         "ludvae+dncnn",
@@ -142,7 +143,7 @@ def test_own_photos_in_two_folders_give_a_report_without_reference_measures(tmp_
     assert done.returncode == 0, done.stdout + done.stderr
     table = pd.read_csv(tmp_path / "results/tables/denoising.csv")
     trained = {"awgn+dncnn", "awgn_tuned+dncnn", "ludvae+dncnn", "awgn_tuned+stacked", "ludvae+stacked"}
-    assert set(table.method) == {"input", "nlm", "bm3d"} | trained
+    assert set(table.method) == {"input", "nlm", "bm3d", "mcwnnm"} | trained
     chosen = json.loads((tmp_path / "results/pairs/mine/awgn_tuned/seed0/strength.json").read_text())
     assert len(chosen["val_psnr"]) == 2  # on held-out pairs of ludvae
     assert set(table.metric) == {"swd", "niqe"} and table["mean"].notna().all()
@@ -256,7 +257,7 @@ def test_a_benchmark_that_keeps_its_truth_gets_files_and_its_cells_say_so(
     written = scipy.io.loadmat(tmp_path / submitted[0].replace(".csv", ".mat"))["DenoisedBlocksSrgb"]
     np.testing.assert_array_equal(written[1, 2], blocks[1, 2])
     chosen = json.loads((tmp_path / "results/models/photos/mcwnnm/seed0/model.json").read_text())
-    assert chosen["options"] == {"strength": 2.0}
+    assert chosen["options"]["strength"] == 2.0
 
 
 def test_priors_reconstruct_what_an_operator_has_observed(tmp_path: Path) -> None:
