@@ -85,7 +85,7 @@ def test_no_group_with_a_gpu_has_steps_side_by_side(tmp_path: Path) -> None:
     groups = slurm_jobs(plan(tmp_path, config))
     names = Counter(name for name, _ in groups)
     assert names["restorer"] == 2 and names["borrowed"] == 3 and names["autoencoder"] == 1
-    assert names["student"] == 1  # apart from its teacher's network, which it begins with
+    assert names["student1"] == 1  # apart from its teacher's network, which it begins with
     assert names["moved"] == 12 and names["transport"] == 2
     for name, rules in groups:
         assert name in ("data", "classical", "simple_pairs") or set(Counter(rules).values()) == {1}, (

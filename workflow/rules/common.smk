@@ -279,8 +279,9 @@ def method_group(wildcards):
         return "prior"
     if borrows(wildcards):
         return "borrowed"
-    if chain.teacher(RESTORERS):
-        return "student"  # of a network in "restorer", with `teach` between them
+    if teachers := chain.teachers(RESTORERS):
+        # Of a network in "restorer", or of a student, with `teach` between them.
+        return f"student{len(teachers)}"
     return "restorer" if is_network(wildcards) else "classical"
 
 
