@@ -14,7 +14,7 @@ from fit_restorer import borrow
 from nopairs.data.tiles import to_tensor
 from nopairs.errors import NopairsError
 from nopairs.models import load_model, make, save_model
-from nopairs.restorers.classical import NLM, NLMOptions
+from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, ClassicalRestorer, NLMOptions
 from nopairs.restorers.mcwnnm import MCWNNM, MCWNNMOptions
 from nopairs.restorers.stacked import Moments, Stacked, bands, least_log_error
 
@@ -77,18 +77,23 @@ def test_a_member_that_is_the_truth_has_all_of_it(stacked: Stacked) -> None:
     assert stacked.choose(val)["nlm 0.2"] == pytest.approx([1] * 5, abs=0.05)
 
 
-def test_mcwnnm_is_a_guide_of_one_pass() -> None:
-    """Whatever its groups overlap by, each pixel is of one at least."""
-    stacked = make("restorer", "stacked", {**SIZE, "guides": [["mcwnnm", 3]]}).eval()
+@pytest.mark.parametrize(
+    ("kind", "strength", "alone"),
+    [
+        ("bm3d", 0.06, BM3D(BM3DOptions(0.06))),
+        ("nlm", 0.06, NLM(NLMOptions(0.06))),
+        ("mcwnnm", 3, MCWNNM(MCWNNMOptions(3, passes=1, step=6))),
+    ],
+)
+def test_guides_are_the_classical_restorers(kind: str, strength: float, alone: ClassicalRestorer) -> None:
+    stacked = make("restorer", "stacked", {**SIZE, "guides": [[kind, strength]]}).eval()
     clean, noisy = pair(0, 40)
+    truth, degraded = to_tensor(clean[None]), to_tensor(noisy[None])
+    guide = stacked.members(degraded)[1]
+    torch.testing.assert_close(guide, alone(degraded))
+    assert (guide - truth).square().mean() < (degraded - truth).square().mean() / 2
     shares = stacked.choose([(clean, noisy)])
-    alone = MCWNNM(MCWNNMOptions(3, passes=1, step=6))(to_tensor(noisy[None]))
-    torch.testing.assert_close(stacked.members(to_tensor(noisy[None]))[1], alone)
-    assert alone.isfinite().all()
-    assert (alone - to_tensor(clean[None])).square().mean() < (
-        to_tensor(noisy[None]) - to_tensor(clean[None])
-    ).square().mean()
-    assert sum(shares["mcwnnm 3"]) > sum(shares["network"])
+    assert sum(shares[f"{kind} {strength}"]) > sum(shares["network"])
 
 
 def test_equal_members_share() -> None:

@@ -148,11 +148,8 @@ def match(image: torch.Tensor, options: MCWNNMOptions) -> torch.Tensor:
             distance = over_rows @ (shifted - image).square_().sum(0) @ over_columns.T
             outside = far_down[down][:, None] | far_right[right]
             distances[down, right] = distance.masked_fill_(outside, math.inf)
-    distances[
-        window, window
-    ] = (
-        -1
-    )  # itself first: among equal ones, as in clipped areas, it might be left out, and its pixels unrestored
+    # Itself first: among equal ones, as in clipped areas, it might be left out, and its pixels be of no group.
+    distances[window, window] = -1
     by_reference = distances.flatten(2).flatten(0, 1).T.contiguous()
     nearest = min(options.patches, int(by_reference.isfinite().sum(1).min()))
     chosen = by_reference.topk(nearest, largest=False, sorted=False).indices
