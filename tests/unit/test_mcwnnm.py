@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from skimage import data
 
+from nopairs.data.tiles import to_tensor
 from nopairs.errors import NopairsError
 from nopairs.restorers import mcwnnm
 from nopairs.restorers.mcwnnm import MCWNNM, MCWNNMOptions
+from nopairs.restorers.tiling import restore_tiled
+from nopairs.restorers.wide import KeepWide
 
 OPTIONS = MCWNNMOptions(1.0)
 LEVELS = torch.tensor([40.0, 20.0, 30.0]) / 255  # as in the paper
@@ -115,7 +121,42 @@ def test_groups_that_are_left_out_are_those_that_stay_zero(
 def test_the_level_of_white_noise_is_estimated(level: float) -> None:
     photo = torch.from_numpy(data.astronaut()[..., 1] / 255)
     noise = torch.randn(photo.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    assert mcwnnm.noise_level(photo + level * noise, 6) == pytest.approx(level, rel=0.1)
+    noisy = (photo + level * noise).expand(3, -1, -1)
+    assert mcwnnm.noise_levels([noisy], 6).tolist() == pytest.approx([level] * 3, rel=0.1)
+
+
+def test_levels_of_tiles_side_by_side_are_those_of_the_image() -> None:
+    """With sides that keep the patches on the grid, and none between the tiles, which a step of a patch's size leaves out."""
+    image = torch.rand(3, 48, 36, generator=torch.Generator().manual_seed(0))
+    image[:, :, 18:] += 1  # no tile tells what lies between them
+    image[0] *= 2
+    tiles = [image[:, :30, :18], image[:, :30, 18:], image[:, 30:, :18], image[:, 30:, 18:]]
+    patches = [F.unfold(tile[:, None].double(), 6, stride=mcwnnm.ESTIMATION_STEP) for tile in tiles]
+    together = torch.cat(patches, 2)
+    expected = [mcwnnm.noise_level(torch.cov(channel, correction=0)) for channel in together]
+    assert mcwnnm.noise_levels(tiles, 6).tolist() == pytest.approx(expected, rel=1e-5)
+    assert mcwnnm.noise_levels(tiles[:1], 6).tolist() != pytest.approx(expected, rel=1e-2)
+
+
+def restore_in_tiles(restorer: torch.nn.Module, image: np.ndarray, tile: int) -> np.ndarray:
+    return restore_tiled(restorer, to_tensor(image[None]), tile)[0].permute(1, 2, 0).numpy()
+
+
+@pytest.mark.parametrize("wrap", [lambda mcwnnm: mcwnnm, lambda mcwnnm: KeepWide(mcwnnm, 4.0)])
+def test_a_tile_is_restored_with_the_images_levels(
+    wrap: Callable[[torch.nn.Module], torch.nn.Module],
+) -> None:
+    """One half is less noisy: a tile that measured itself would restore it less."""
+    rng = np.random.default_rng(0)
+    image = 120 + np.repeat([4, 20], 60)[:, None] * rng.normal(0, 1, (40, 120, 3))
+    image = image.clip(0, 255).round().astype(np.uint8)
+    restorer = MCWNNM(MCWNNMOptions(1.0, patches=30, window=8, passes=1))
+    whole, tiled = (restore_in_tiles(wrap(restorer), image, tile) for tile in (128, 60))
+    alone = restore_in_tiles(wrap(restorer), np.ascontiguousarray(image[:, :60]), 128)
+    far_left = slice(0, 40)
+    assert np.abs(tiled - whole)[:, far_left].max() < 0.2 / 255
+    assert np.abs(alone - whole[:, :60])[:, far_left].max() > 2 / 255
+    assert restorer.levels is None  # of the next image it knows nothing
 
 
 def test_a_constant_image_is_unchanged() -> None:

@@ -139,14 +139,18 @@ def test_tiles_fit_together(stacked: Stacked) -> None:
     torch.testing.assert_close(part[..., :120], whole[..., :120], atol=1e-4, rtol=0)
 
 
-def test_it_takes_a_trained_networks_weights_and_chooses_its_own_shares(tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_it_takes_a_trained_networks_weights_and_chooses_its_own_shares(
+    tmp_path: Path, batch_norm: bool
+) -> None:
     torch.manual_seed(1)
-    network = make("restorer", "dncnn", SIZE)
+    size = {**SIZE, "batch_norm": batch_norm}
+    network = make("restorer", "dncnn", size)
     facts = {"parameters": 1, "seed": 0, "steps": 5, "seconds": 1.0, "device": "cpu"}
     lender = tmp_path / "ludvae+dncnn/seed0"
-    save_model(lender, "restorer", "dncnn", SIZE, network.state_dict(), facts)
+    save_model(lender, "restorer", "dncnn", size, network.state_dict(), facts)
     (lender / "log.csv").write_text("step,loss\n")
-    entry = {"kind": "stacked", "options": OPTIONS}
+    entry = {"kind": "stacked", "options": {**OPTIONS, **size}}
     borrow(lender, entry, [pair(0)], tmp_path / "out")
     loaded = load_model(tmp_path / "out")
     for name, value in network.state_dict().items():

@@ -160,6 +160,10 @@ def check_teacher(restorers: dict[str, Any], name: str) -> None:
         raise NopairsError(
             f"{place}: applies another kind of network; take one whose weights it can begin with"
         )
+    if restorers[name].get("options", {}).get("start"):
+        raise NopairsError(
+            f'{place}: {name} begins with its teacher\'s network and not with published weights; set `options: {{start: ""}}`'
+        )
     student, seen = restorers[name]["model"], []
     while teacher in restorers and (network := restorers[teacher]["model"]) not in seen:
         if network == student:

@@ -7,6 +7,7 @@ Parameters are those of the authors' experiment on real noise. Everything is com
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -78,26 +79,57 @@ class MCWNNM(ClassicalRestorer):
         super().__init__()
         self.options = options
         self.margin = options.window + options.patch_size
+        self.levels: torch.Tensor | None = None
+
+    def survey(self, tiles: Callable[[], Iterable[torch.Tensor]]) -> MCWNNM:
+        """Return the restorer with the noise levels of the image that consists of `tiles` (1, 3, h, w): with its own a tile would show."""
+        known = MCWNNM(self.options)
+        images = (tile[0].permute(1, 2, 0).float().cpu().numpy() for tile in tiles())
+        known.levels = noise_levels(map(_mirrored, images), self.options.patch_size)
+        return known
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Restore float32 (height, width, 3) in [0, 1]; the result is clipped to [0, 1]."""
         height, width = image.shape[:2]
-        missing = [(0, max(SMALLEST_SIDE - side, 0)) for side in (height, width)]
-        pixels = np.pad(image, [*missing, (0, 0)], mode="symmetric")
-        noisy = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1).contiguous()
-        levels = torch.tensor([noise_level(channel, self.options.patch_size) for channel in noisy])
+        noisy, levels = _mirrored(image), self.levels
+        if levels is None:
+            levels = noise_levels([noisy], self.options.patch_size)
         restored = denoise(noisy, levels, self.options).permute(1, 2, 0).numpy()
         return np.clip(restored[:height, :width], 0, 1)
 
 
-def noise_level(channel: torch.Tensor, patch_size: int) -> float:
-    """Estimate the deviation of white noise in an image (height, width).
+def _mirrored(image: np.ndarray) -> torch.Tensor:
+    """Return (height, width, 3) as (3, H, W), float32, with sides of at least SMALLEST_SIDE."""
+    missing = [(0, max(SMALLEST_SIDE - side, 0)) for side in image.shape[:2]]
+    pixels = np.pad(image, [*missing, (0, 0)], mode="symmetric")
+    return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1).contiguous()
 
-    Chen, Zhu and Heng (ICCV 2015): of the eigenvalues of the patches' covariance the largest are dropped until the mean of the
-    others is their median, which is then the noise's variance.
+
+def noise_levels(tiles: Iterable[torch.Tensor], patch_size: int) -> torch.Tensor:
+    """Estimate the deviation of white noise in each channel, (3,), of an image that consists of `tiles` (3, h, w)."""
+    moments = [_patch_moments(tile, patch_size) for tile in tiles]
+    counts, means, covariances = (torch.stack(part) for part in zip(*moments, strict=True))
+    shares = (counts / counts.sum())[:, None, None]
+    apart = means - (shares * means).sum(0)
+    # Within the tiles, and between them.
+    covariance = (shares[..., None] * (covariances + apart[..., None] * apart[..., None, :])).sum(0)
+    return torch.tensor([noise_level(one) for one in covariance])
+
+
+def _patch_moments(tile: torch.Tensor, patch_size: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return how many patches a tile (3, h, w) has, and each channel's mean (3, pixels) and covariance (3, pixels, pixels) of them."""
+    channels = F.unfold(tile[:, None].double(), patch_size, stride=ESTIMATION_STEP)
+    covariances = torch.stack([torch.cov(patches, correction=0) for patches in channels])
+    return torch.tensor(float(channels.shape[2])), channels.mean(2), covariances
+
+
+def noise_level(covariance: torch.Tensor) -> float:
+    """Estimate the deviation of white noise from the covariance of an image's patches (pixels, pixels).
+
+    Chen, Zhu and Heng (ICCV 2015): of its eigenvalues the largest are dropped until the mean of the others is their median, which
+    is then the noise's variance.
     """
-    patches = F.unfold(channel[None, None].double(), patch_size, stride=ESTIMATION_STEP)[0]
-    variances = torch.linalg.eigvalsh(torch.cov(patches, correction=0)).clamp(min=0)
+    variances = torch.linalg.eigvalsh(covariance).clamp(min=0)
     for count in range(len(variances), 0, -1):
         kept = variances[:count]
         if (kept > kept.mean()).sum() >= (kept < kept.mean()).sum():

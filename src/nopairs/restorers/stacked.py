@@ -8,9 +8,10 @@ what all agree on stays.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from nopairs.errors import NopairsError
 from nopairs.restorers.classical import BM3D, NLM, BM3DOptions, ClassicalRestorer, NLMOptions
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
 from nopairs.restorers.mcwnnm import MCWNNM, MCWNNMOptions
+from nopairs.restorers.tiling import surveyed
 
 # Widths of the Gaussian filters between the bands, in pixels.
 SIGMAS = (1.0, 2.0, 4.0, 8.0)
@@ -66,13 +68,20 @@ class Stacked(DnCNN):
     def __init__(self, options: StackedOptions) -> None:
         super().__init__(options)
         self.names = ("network", *(f"{kind} {strength}" for kind, strength in options.guides), "degraded")
-        self.guides = classical(options.guides)
-        self.margin = max(self.margin, *(guide.margin for guide in self.guides)) + math.ceil(4 * SIGMAS[-1])
+        guides = classical(options.guides)
+        self.guides: list[nn.Module] = [*guides]
+        self.margin = max(self.margin, *(guide.margin for guide in guides)) + math.ceil(4 * SIGMAS[-1])
         self.shares: torch.Tensor
         shares = torch.zeros(len(self.names), 1 + len(SIGMAS))
         shares[0] = 1
         self.register_buffer("shares", shares)
         self.register_load_state_dict_pre_hook(_keep_shares)
+
+    def survey(self, tiles: Callable[[], Iterable[torch.Tensor]]) -> Stacked:
+        """Return the restorer for an image of several tiles (1, 3, h, w): its guides know the whole image."""
+        known = copy.copy(self)
+        known.guides = [surveyed(guide, tiles) for guide in self.guides]
+        return known
 
     def members(self, degraded: torch.Tensor) -> torch.Tensor:
         """Return the images of (batch, 3, H, W) in [0, 1] that are averaged, the network's first: (members, batch, 3, H, W)."""
@@ -98,6 +107,7 @@ class Stacked(DnCNN):
             raise NopairsError(
                 "stacked: its weights are chosen on validation pairs, and this dataset has none; leave the method out"
             )
+        self.eval()
         found = least_log_error([self._moments(*pair) for pair in val]).view(-1, self.shares.shape[1])
         self.shares.copy_(torch.cat([1 - found.sum(0, keepdim=True), found]))
         return dict(zip(self.names, self.shares.tolist(), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +69,8 @@ def restore_parts(
         restorer: in evaluation mode, with the attributes `margin` (radius of its receptive field in pixels) and `multiple`
             (sides must be a multiple of it); one that enlarges says in `scale` how many times. Tiles go to its device. One with a true
             `positioned` is also given the image's rows and columns that the tile's pixels come from; one with a true `self_ensemble`
-            restores each tile eight times.
+            restores each tile eight times; one with a `survey` is shown all tiles first, where there are several, and returns the
+            restorer that knows what it measured of them.
         size: height and width of the image, from one pixel.
         read: returns the pixels where given rows and columns cross, float32 (1, C, h, w) in [0, 1].
         write: takes a part of the restored image, by its rows and columns, and its pixels, (1, C, h, w), not clipped.
@@ -88,6 +89,10 @@ def restore_parts(
     scale = scale_of(restorer)
     rows, columns = (_spans(length, tile, margin, multiple) for length in size)
     device = next(restorer.parameters(), torch.empty(0)).device
+    if len(rows) * len(columns) > 1:
+        restorer = surveyed(
+            restorer, lambda: (read(row.read, column.read) for row in rows for column in columns)
+        )
     with torch.inference_mode():
         for done, (row, column) in enumerate(((r, c) for r in rows for c in columns), start=1):
             degraded = read(row.read, column.read).to(device)
@@ -105,6 +110,12 @@ def restore_parts(
             write(_scaled(row.keep, scale), _scaled(column.keep, scale), centre)
             if progress is not None:
                 progress(done, len(rows) * len(columns))
+
+
+def surveyed(restorer: nn.Module, tiles: Callable[[], Iterable[torch.Tensor]]) -> nn.Module:
+    """Return the restorer for an image that consists of `tiles` (1, C, h, w): one with a `survey` measures the whole image first."""
+    survey: Callable[..., nn.Module] | None = getattr(restorer, "survey", None)
+    return survey(tiles) if survey else restorer
 
 
 def self_ensembled(restorer: Callable[[torch.Tensor], torch.Tensor], degraded: torch.Tensor) -> torch.Tensor:

@@ -8,13 +8,14 @@ so that the degraded photo is nearer to the truth (docs/experiments.md, section 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
 from nopairs.data.gaussian import gaussian_blur
 from nopairs.errors import NopairsError
-from nopairs.restorers.tiling import scale_of
+from nopairs.restorers.tiling import scale_of, surveyed
 
 # Pixels; a tile has three times as much of its surroundings to see.
 WIDEST = 64
@@ -57,6 +58,10 @@ class KeepWide(nn.Module):
         self.multiple, self.margin = restorer.multiple, restorer.margin + reach(sigma)  # type: ignore[operator]
         self.positioned = getattr(restorer, "positioned", False)
         self.self_ensemble = getattr(restorer, "self_ensemble", False)
+
+    def survey(self, tiles: Callable[[], Iterable[torch.Tensor]]) -> KeepWide:
+        """Return it for an image of several tiles (1, C, h, w), as its restorer has it."""
+        return KeepWide(surveyed(self.restorer, tiles), self.sigma)
 
     def forward(self, degraded: torch.Tensor, *place: torch.Tensor) -> torch.Tensor:
         """Map (batch, 3, H, W) in [0, 1] to the restored image of the same shape, not clipped."""

@@ -45,6 +45,10 @@ class Features(nn.Module):
             self.network = _lpips()
         self.requires_grad_(False)
 
+    def train(self, mode: bool = True) -> Features:
+        """Stay in evaluation mode within a network that trains: LPIPS has dropout."""
+        return super().train(False)
+
     def distance(self, images: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
         """Return how far features of (batch, 3, H, W) in [0, 1] differ, as the kind has it."""
         if self.kind == "none":

@@ -186,20 +186,24 @@ class Trainer:
         shown = parallel.mean(losses)
         self.state.latest[name] = {part: value.detach() for part, value in shown.items()}
         # On a GPU reading the loss would stall every step.
-        if (self.device.type == "cpu" or options.skips or step % options.log_every == 0) and self._skip(
-            shown
-        ):
-            self.state.step = step + 1
-            return
+        read = self.device.type == "cpu" or options.skips or step % options.log_every == 0
+        if not (read and self._skip(shown)):
+            self._descend(losses["loss"], player, optimiser)
+        self.state.step = step + 1
+
+    def _descend(self, loss: torch.Tensor, player: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        step, options = self.state.step, self.options
         optimiser.zero_grad(set_to_none=True)
-        losses["loss"].backward()
+        loss.backward()
         parallel.average_gradients(player.parameters())
-        if options.clip:
-            nn.utils.clip_grad_norm_(player.parameters(), options.clip)
+        if options.clip or options.skips:
+            norm = nn.utils.clip_grad_norm_(player.parameters(), options.clip or math.inf)
+            # A finite loss may have a gradient that is not.
+            if options.skips and self._skip({"norm of the gradient": norm}):
+                return
         optimiser.step()
         if options.ema:
             update_average(self.average, self.network, min(options.ema, (1 + step) / (10 + step)))
-        self.state.step = step + 1
 
     def _whose_turn(self, step: int) -> str:
         """Return the player that a step trains; the other players' parameters take no gradients meanwhile."""
@@ -209,19 +213,19 @@ class Trainer:
                 player.requires_grad_(other == name)
         return name
 
-    def _skip(self, losses: dict[str, torch.Tensor]) -> bool:
-        """Whether a step's batch is left out because its losses are not finite; raises NopairsError when too many were."""
-        finite = all(math.isfinite(float(value.detach())) for value in losses.values())
+    def _skip(self, found: dict[str, torch.Tensor]) -> bool:
+        """Whether a step's batch is left out because what came of it is not finite; raises NopairsError when too many were."""
+        finite = all(math.isfinite(float(value.detach())) for value in found.values())
         if not finite and self.state.skipped >= self.options.skips:
-            self._refuse_non_finite(losses)
+            self._refuse_non_finite(found)
         self.state.skipped += not finite
         return not finite
 
-    def _refuse_non_finite(self, losses: dict[str, torch.Tensor]) -> None:
-        values = {name: float(value.detach()) for name, value in losses.items()}
+    def _refuse_non_finite(self, found: dict[str, torch.Tensor]) -> None:
+        values = {name: float(value.detach()) for name, value in found.items()}
         before = f" after {self.state.skipped} skipped batches" if self.options.skips else ""
         self._refuse(
-            f"the loss is not finite at step {self.state.step}{before} ({values}); batch: {self.data.describe()}"
+            f"the loss or its gradient is not finite at step {self.state.step}{before} ({values}); batch: {self.data.describe()}"
         )
 
     def _refuse(self, what: str) -> None:

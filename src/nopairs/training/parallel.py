@@ -11,6 +11,7 @@ With one process each function is the plain torch call: nothing differs, bit for
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -29,16 +30,19 @@ PATIENCE = timedelta(hours=2)
 
 @contextmanager
 def joined() -> Iterator[None]:
-    """Join the processes that torchrun started, or do nothing outside of it; of an error only the first process tells."""
+    """Join the processes that torchrun started, or do nothing outside of it; of an expected error only the first process tells."""
     if not dist.is_torchelastic_launched():
         yield
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     try:
         yield
-    except Exception:
+    except Exception as error:
         if rank() == 0:
             raise
+        # What the configuration or data cause all processes meet; of what one meets alone nobody else could tell.
+        if not isinstance(error, NopairsError):
+            print(f"nopairs: error: process {rank()}: {type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     dist.destroy_process_group()
 
