@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nopairs import command
 from nopairs.errors import NopairsError
+from nopairs.reporting import style
 from nopairs.reporting.aggregate import compare, read_measured
 
 
@@ -32,9 +33,10 @@ def main(args: argparse.Namespace) -> None:
             raise NopairsError(
                 f"{method}, {other}: {args.metric} was not measured of both, or not of the same images"
             )
+        d = max(2, style.metric(args.metric).precision([found.mean, found.other]))
         print(
-            f"| {method} | {other} | {found.mean:.2f}, {found.other:.2f} | {found.difference.mean:+.2f}"
-            f" | {found.difference.low:+.2f} to {found.difference.high:+.2f} | {found.images}, {found.scenes} |"
+            f"| {method} | {other} | {found.mean:.{d}f}, {found.other:.{d}f} | {found.difference.mean:+.{d}f}"
+            f" | {found.difference.low:+.{d}f} to {found.difference.high:+.{d}f} | {found.images}, {found.scenes} |"
         )
 
 

@@ -26,6 +26,10 @@ def main(args: argparse.Namespace) -> None:
     prior = load_model(args.model).to(device)
     if not hasattr(prior, "sample"):
         raise NopairsError(f"{args.model}: this prior has no samples to show; name a wppflow")
+    if not isinstance(operator, operators.Convolution):
+        raise NopairsError(
+            f"{args.operator}: its observations are no images to show; name a dataset whose operator blurs or reduces"
+        )
     files = sorted(args.observations.glob("*.npy"))[: args.images]
     if not files:
         raise NopairsError(f"{args.observations}: no observations; run observe.py first")
@@ -43,7 +47,7 @@ def main(args: argparse.Namespace) -> None:
             found += [rows.assign(image=file.stem) for rows in covered]
             figure = uncertainty(
                 truth[0],
-                observed[0].numpy(),
+                operator.pixels(observed)[0].numpy(),
                 samples[:, 0, 0].cpu().numpy(),
                 f"{args.model.parent.name}, {file.stem}: a part of it, and three of {args.samples} samples",
             )

@@ -39,6 +39,28 @@ def test_the_truth_is_found(factor: int, size: int, noise: float) -> None:
     assert float((found(image) - truth(image)).square().mean().sqrt()) < 0.2 * noise + 0.002
 
 
+def test_of_large_images_all_colours_are_looked_at() -> None:
+    """Every third row of a pixel's three would be of one colour."""
+    rng = np.random.default_rng(0)
+    clean = rng.integers(60, 190, (1, 352, 352, 3)).astype(np.uint8)
+    deviations = np.array([4, 12, 20])
+    degraded = np.clip(clean + rng.normal(0, deviations, clean.shape), 0, 255).round().astype(np.uint8)
+    found = estimate(clean, degraded, 3)
+    assert 255 * found["noise"] == pytest.approx(np.sqrt(np.mean(deviations**2.0)), rel=0.02)
+
+
+def test_taps_that_pairs_say_nothing_of_stay_near_the_identity() -> None:
+    """Stripes show a column's sum only; of all kernels with these sums the nearest to the identity is found."""
+    rows = np.random.default_rng(0).integers(50, 200, (2, 90, 1, 1))
+    clean = np.broadcast_to(rows, (2, 90, 90, 3)).astype(np.uint8)
+    taps = np.array([0.2, 0.5, 0.3])
+    blurred = sum(tap * np.roll(clean.astype(float), 1 - k, 1) for k, tap in enumerate(taps))
+    found = estimate(clean, np.rint(blurred).astype(np.uint8), size=3)
+    identity = np.outer([0, 1, 0], [0, 1, 0])
+    expected = identity + (taps - [0, 1, 0])[:, None] / 3
+    np.testing.assert_allclose(found["kernel"], expected, atol=0.005)
+
+
 def test_a_prior_restores_with_what_was_estimated() -> None:
     truth = Kernel(KernelOptions(tuple(map(tuple, gaussian_kernel(7, 1.5).tolist())), 0.02))
     found = operators.make(estimate(*pairs(truth), size=7))

@@ -19,6 +19,7 @@ from nopairs.priors.operators import (
     BlurDownsample,
     BlurDownsampleOptions,
     BlurOptions,
+    Convolution,
     Identity,
     IdentityOptions,
     Operator,
@@ -89,6 +90,17 @@ def test_the_start_lies_where_the_image_does() -> None:
         }
         assert min(errors, key=lambda shift: errors[shift]) == 0
         assert errors[0] < 0.5 * errors[1]
+
+
+@pytest.mark.parametrize("operator", [OPERATORS[0], OPERATORS[2], OPERATORS[4]])
+def test_shown_pixels_lie_where_the_image_has_what_they_saw(operator: Convolution) -> None:
+    square = torch.zeros(1, 1, 96, 96)
+    square[..., 40:56, 40:56] = 1
+    shown = operator.pixels(operator(square))
+    places = torch.arange(shown.shape[-1], dtype=torch.float32)
+    assert shown.shape[-1] == 96 and shown.unique().numel() <= operator(square).unique().numel()
+    for dim in (-2, -1):
+        assert float((shown.sum(dim)[0, 0] * places).sum() / shown.sum()) == pytest.approx(47.5, abs=0.01)
 
 
 def test_noise_has_its_deviation_and_its_seed() -> None:

@@ -85,3 +85,9 @@ def test_turns_are_the_eight_symmetries() -> None:
         tuple(torch.rot90(way, k).flatten().tolist()) for way in (square, square.flip(1)) for k in range(4)
     }
     assert turned == expected and len(turned) == 8
+
+
+def test_an_edge_that_leaves_nothing_is_refused() -> None:
+    assert patches.within(torch.zeros(1, 9, 10), 4).shape == (1, 1, 2)
+    with pytest.raises(NopairsError, match="nothing is left of 10x8 pixels within an edge of 4"):
+        patches.within(torch.zeros(1, 10, 8), 4)

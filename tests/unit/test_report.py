@@ -20,12 +20,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import report_fixture
+from matplotlib.text import Text
 from PIL import Image
 from report_fixture import METHODS, RULEGRAPH, Tree
 
 from nopairs.errors import NopairsError
 from nopairs.metrics.names import ROUND_TRIP
 from nopairs.reporting import graph, provenance, report, slider
+from nopairs.reporting.figures import table_plot
 from nopairs.reporting.headline import headline
 from nopairs.reporting.reading import read_table
 
@@ -139,6 +141,19 @@ def test_headline_is_of_what_knows_no_pairs(tree: Tree) -> None:
     told = headline(pd.concat([table, remarked]), PAIRED)
     assert told and told.method == "ludvae+dncnn"
     assert "Trained on real pairs, ludvae_pairs+dncnn" in " ".join(told.sentences)
+
+
+def test_the_clean_images_own_way_is_never_the_best(tree: Tree) -> None:
+    table = read_table(tree.table)
+    row = table[(table["method"] == "awgn_tuned+dncnn") & (table["metric"] == "psnr")]
+    table = pd.concat([table, row.assign(method="embedded", mean=99.0, note=f"selected; {ROUND_TRIP}")])
+    view = report.table_view("denoising", table, report.Text("", ""))
+    place = [column.name for column in view.columns].index("psnr")
+    best = [row.method for row in view.rows if row.cells[place].best]
+    methods = table[(table["metric"] == "psnr") & (table["method"] != "embedded")].set_index("method")["mean"]
+    assert best == [methods.astype(float).idxmax()]
+    bold = [t.get_text() for t in table_plot(table).findobj(Text) if t.get_fontweight() == "bold"]
+    assert f"{methods.max():.2f}" in bold and "99.00" not in bold
 
 
 def test_headline_is_the_tables_arithmetic(tree: Tree) -> None:

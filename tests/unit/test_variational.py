@@ -76,6 +76,42 @@ def test_divergence_keeps_the_best_images(capsys: pytest.CaptureFixture[str]) ->
     assert misfit[0] < misfit[1]
 
 
+def test_an_image_that_diverges_leaves_the_others_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    observed = SMALLER.observe(torch.cat([texture(0), texture(1)]), torch.Generator().manual_seed(0))
+    options = DescentOptions(strength=1.0, steps=30)
+
+    def second_explodes(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        far = (image - SMALLER.start(observed)).abs().amax((1, 2, 3))
+        broken = (far > 0.05) & torch.tensor([False, True])
+        return power(image, generator) + torch.where(broken, torch.inf, 0.0)
+
+    found = minimise(observed, SMALLER, second_explodes, options)
+    assert "of images [2] of 2 diverged" in capsys.readouterr().err
+    torch.testing.assert_close(found[:1], minimise(observed[:1], SMALLER, power, options), atol=1e-5, rtol=0)
+    assert torch.isfinite(found).all() and not torch.equal(found[1:], SMALLER.start(observed)[1:])
+
+
+def test_what_the_last_step_broke_is_not_returned() -> None:
+    image = torch.full((1, 1, 8, 8), 0.5, requires_grad=True)
+    operator = Identity(IdentityOptions(noise=0.1))
+
+    class Breaks(torch.optim.SGD):
+        def step(self, closure: None = None) -> None:  # type: ignore[override]
+            with torch.no_grad():
+                image.fill_(torch.nan)
+
+    found = descend(
+        Breaks([image]),
+        lambda: image,
+        torch.full((1, 1, 8, 8), 0.4),
+        operator,
+        power,
+        DescentOptions(strength=1.0, steps=1),
+        0,
+    )
+    torch.testing.assert_close(found, torch.full((1, 1, 8, 8), 0.5))
+
+
 def test_an_image_is_done_when_its_residual_is_as_small_as_the_noise() -> None:
     observed = SMALLER.observe(torch.cat([texture(0), texture(1)]), torch.Generator().manual_seed(0))
 

@@ -29,8 +29,8 @@ def noise_statistics(clean: Sequence[np.ndarray], degraded: Sequence[np.ndarray]
     Returns:
         A dictionary that JSON can hold:
         `power_spectrum`: `frequency` in cycles per pixel and `power` [r, g, b], in squared units of intensity
-            (white noise of deviation s has s^2 everywhere), averaged over directions; Welch's method with
-            half-overlapping Hann windows.
+            (white noise of deviation s has s^2 everywhere, and a shift of colours power at the lowest), averaged over
+            directions; Welch's method with half-overlapping Hann windows.
         `intensity`: `level`, the middle of bins of clean intensity, and `std` [r, g, b] of the noise there,
             None where a bin has fewer than 200 pixels.
         `autocorrelation`: 11 x 11, lags -5 to 5 down and across, mean over channels, 1 in the centre.

@@ -112,7 +112,7 @@ def _equations(
     windows = windows[first * factor - before :: factor, first * factor - before :: factor]
     values = (seen / 255)[first : first + windows.shape[0], first : first + windows.shape[1]]
     windows = windows[: values.shape[0], : values.shape[1]]
-    rows = windows.reshape(-1, size**2)
-    step = max(1, len(rows) // MOST_OUTPUTS)
-    rows, values = rows[::step], values.reshape(-1)[::step]
+    pixels = windows.reshape(-1, 3, size**2)
+    step = max(1, 3 * len(pixels) // MOST_OUTPUTS)
+    rows, values = pixels[::step].reshape(-1, size**2), values.reshape(-1, 3)[::step].ravel()
     return np.column_stack([rows, np.ones(len(rows))]), values

@@ -7,8 +7,9 @@ what an operator gives.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,11 +209,17 @@ class Convolution(Operator):
 
         Pixel i of an observation is centred on factor i + (size - 1)/2 - before, that of an interpolation on factor i + (factor - 1)/2.
         """
+        return self._enlarged(observed, partial(F.interpolate, mode="bicubic", align_corners=False))
+
+    def pixels(self, observed: torch.Tensor) -> torch.Tensor:
+        """Return the observation's pixels as squares, in the image's size and where it has what they saw: for showing."""
+        return self._enlarged(observed, partial(F.interpolate, mode="nearest-exact"))
+
+    def _enlarged(self, observed: torch.Tensor, interpolate: Callable[..., torch.Tensor]) -> torch.Tensor:
         if self.factor == 1 and not self.inside:
             return observed.clone()
         height, width = observed.shape[-2:]
-        single = observed.reshape(-1, 1, height, width)
-        larger = F.interpolate(single, scale_factor=self.factor, mode="bicubic", align_corners=False)
+        larger = interpolate(observed.reshape(-1, 1, height, width), scale_factor=self.factor)
         shift = (len(self.kernel) - self.factor) // 2 - self.before
         moved = (
             F.pad(larger, [shift] * 4, mode="replicate")

@@ -16,7 +16,12 @@ def check_size(image: torch.Tensor | np.ndarray, size: int) -> None:
 
 
 def within(images: torch.Tensor, edge: int) -> torch.Tensor:
-    """Cut `edge` pixels off each side of images (..., H, W)."""
+    """Cut `edge` pixels off each side of images (..., H, W); raises NopairsError where nothing is left."""
+    height, width = images.shape[-2:]
+    if min(height, width) <= 2 * edge:
+        raise NopairsError(
+            f"nothing is left of {height}x{width} pixels within an edge of {edge}; lower `edge`, or take larger images"
+        )
     return images[..., edge : images.shape[-2] - edge, edge : images.shape[-1] - edge]
 
 

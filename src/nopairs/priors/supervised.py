@@ -86,6 +86,7 @@ class PairData:
         for some in val:
             inside = some[:, *middle(some.shape[1:], operator, VALIDATION_SIDE)].astype(np.float32)
             clean = inside / 255 if some.dtype == np.uint8 else inside
+            within(torch.from_numpy(clean), options.edge)  # before hours of training
             self.val.append(self._pair(torch.from_numpy(clean)[:, None], generator))
 
     def _pair(self, clean: torch.Tensor, generator: torch.Generator) -> Batch:

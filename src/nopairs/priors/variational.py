@@ -54,8 +54,8 @@ def minimise(
 ) -> torch.Tensor:
     """Return argmin |A x - y|^2 / (2 noise^2) + strength * pixels * penalty(x), for each image of a batch by itself.
 
-    Adam begins at an interpolated image. Where a loss is not finite or far above that of the start, the best images so far are
-    returned and stderr says so.
+    Adam begins at an interpolated image. Where an image's loss is not finite or far above that of the start, its best version so far
+    is returned and stderr says so; the others go on.
 
     Args:
         observed: y, (batch, channels, h, w).
@@ -84,6 +84,7 @@ def descend(
     generator = torch.Generator().manual_seed(seed)
     settled = Settled(options.discrepancy)
     best, best_losses, first = torch.empty(0), None, None
+    diverged = torch.zeros(len(observed), dtype=torch.bool, device=observed.device)
     for step in range(options.steps):
         if options.decay:
             optimiser.param_groups[0]["lr"] = options.lr * (1 - step / options.steps)
@@ -94,20 +95,33 @@ def descend(
         now = losses.detach() / pixels
         if first is None or best_losses is None:
             first, best_losses, best = now, now, image.detach().clone()
-        if not bool((now <= DIVERGED * (first.abs() + 1)).all()):  # also where one is no number
-            told = f"the descent diverged at step {step} of {options.steps}; its best images so far are kept; lower lr {options.lr}"
-            print(told, file=sys.stderr)
-            return best
+        lost = ~diverged & ~(now <= DIVERGED * (first.abs() + 1))  # also where one is no number
+        if bool(lost.any()):
+            _tell(lost, step, options)
+            diverged |= lost
+            if bool(diverged.all()):
+                break
         if settled.all(image.detach(), misfit.detach() * (2 / observed[0].numel())):
             break
-        better = now <= best_losses
+        better = (now <= best_losses) & ~diverged
         best_losses = torch.where(better, now, best_losses)
         best[better] = image.detach()[better]
         optimiser.zero_grad(set_to_none=True)
-        losses.sum().backward()
+        losses[~diverged].sum().backward()
         optimiser.step()
     with torch.no_grad():
-        return settled.put_in(make_image().detach())
+        images = make_image().detach()
+        diverged |= ~images.isfinite().flatten(1).all(1)
+        images[diverged] = best[diverged]
+        return settled.put_in(images)
+
+
+def _tell(lost: torch.Tensor, step: int, options: DescentOptions) -> None:
+    which = (
+        f" of images {[k + 1 for k in lost.nonzero()[:, 0].tolist()]} of {len(lost)}" if len(lost) > 1 else ""
+    )
+    told = f"the descent{which} diverged at step {step} of {options.steps}; the best so far is kept; lower lr {options.lr}"
+    print(told, file=sys.stderr)
 
 
 class Settled:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from nopairs.errors import NopairsError
 from nopairs.reporting import style
+from nopairs.reporting.reading import competing
 
 
 @style.styled()
@@ -144,7 +145,7 @@ def _measured(table: pd.DataFrame) -> list[str]:
 def _dots(axes: Axes, metric: style.Metric, values: pd.DataFrame) -> None:
     """Draw one metric; `values` is indexed by method, a row of NaN where a method has none."""
     means = values["mean"].astype(float)
-    digits, best = metric.precision(means), metric.best(means)
+    digits, best = metric.precision(means), metric.best(means[competing(values)])
     dashed: dict[str, Any] = {
         "color": style.color("input"),
         "linewidth": 1,

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from nopairs.metrics.names import NEED_TRUTH, ROUND_TRIP
+from nopairs.metrics.names import NEED_TRUTH
 from nopairs.reporting import style
+from nopairs.reporting.reading import competing
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,7 @@ def headline(table: pd.DataFrame, paired: Collection[str]) -> Headline | None:
 
 
 def _first_column(table: pd.DataFrame, paired: Collection[str]) -> _Column | None:
-    # The clean images' own way through an autoencoder is no method.
-    measured = table[table["mean"].notna() & ~table["note"].str.contains(ROUND_TRIP, regex=False)]
+    measured = table[table["mean"].notna() & competing(table)]
     names = [name for name in style.order_metrics(measured["metric"]) if style.metric(name).arrow]
     if not names:
         return None

@@ -12,6 +12,7 @@ import pandas as pd
 from nopairs.data.images import read_rgb
 from nopairs.data.showing import Pixels
 from nopairs.errors import NopairsError
+from nopairs.metrics.names import ROUND_TRIP
 
 _TABLE_TEXT = ["table", "dataset", "method", "metric", "rival", "source", "note"]
 _TABLE_NUMBERS = [
@@ -31,6 +32,11 @@ def named_path(text: str) -> tuple[str, Path]:
     if not name or not path:
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=PATH")
     return name, Path(path)
+
+
+def competing(table: pd.DataFrame) -> pd.Series:
+    """Tell which rows of a table in long form are methods': not the clean images' own way through an autoencoder."""
+    return ~table["note"].fillna("").str.contains(ROUND_TRIP, regex=False)
 
 
 def read_log(path: Path) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from nopairs.errors import NopairsError
 from nopairs.files import read_json
 from nopairs.metrics.names import NEED_TRUTH
 from nopairs.reporting import style
-from nopairs.reporting.reading import hide_folders
+from nopairs.reporting.reading import competing, hide_folders
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,12 @@ def table_view(name: str, table: pd.DataFrame, caption: Text) -> TableView:
     published = set(table.loc[table["published"].notna(), "metric"])
     general = _general_notes(table, metrics)
     marks = _Marks()
-    means = {metric: group for metric, group in table.groupby("metric")["mean"]}
+    columns = dict(list(table.groupby("metric")))
     found = {(row.method, row.metric): row for row in table.itertuples()}
     rows = []
     for method in dict.fromkeys(table["method"]):
         cells = [
-            _cell(found.get((method, metric)), metric, means[metric], general, marks) for metric in metrics
+            _cell(found.get((method, metric)), metric, columns[metric], general, marks) for metric in metrics
         ]
         rows.append(Row(method, style.color(method), cells))
     return TableView(
@@ -163,11 +163,14 @@ def _general_notes(table: pd.DataFrame, metrics: list[str]) -> list[str]:
     return notes
 
 
-def _cell(value: Any, metric: str, means: pd.Series, general: list[str], marks: _Marks) -> Cell:
-    """Return the cell of one row of the long table (None where it has none), `means` its whole column."""
+def _cell(value: Any, metric: str, column: pd.DataFrame, general: list[str], marks: _Marks) -> Cell:
+    """Return the cell of one row of the long table (None where it has none), `column` all of that metric."""
     if value is None:
         return Cell(None, "n/a", marks=marks.of("not measured"))
-    digits = style.metric(metric).precision(means)
+    digits, best = (
+        style.metric(metric).precision(column["mean"]),
+        style.metric(metric).best(column["mean"][competing(column)]),
+    )
     note = "" if f"All values: {value.note}" in general else value.note
     known = not math.isnan(value.mean)
     published = not math.isnan(value.published)
@@ -175,7 +178,7 @@ def _cell(value: Any, metric: str, means: pd.Series, general: list[str], marks: 
         value.mean if known else None,
         f"{value.mean:.{digits}f}" if known else "n/a",
         _interval(value.ci_low, value.ci_high, digits),
-        known and value.mean == style.metric(metric).best(means),
+        known and value.mean == best,
         marks.of(note if known else note or "not measured"),
         value.published if published else None,
         f"{value.published:.{digits}f}" if published else "",

@@ -41,16 +41,14 @@ def uncertainty(
 ) -> Figure:
     """Draw a part of the truth, its observation, three samples and the pixelwise standard deviation of all, side by side.
 
-    Grey values are those of images in [0, 1], deviations too. `observed` may be smaller, by a whole number.
+    Grey values are those of images in [0, 1], deviations too; `observed` has the truth's size (`Convolution.pixels`).
     """
     height, width = truth.shape
     side = min(ZOOM, height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    ratio = height // observed.shape[0]
     part = np.s_[top : top + side, left : left + side]
-    small = observed[top // ratio : (top + side) // ratio, left // ratio : (left + side) // ratio]
     deviation = samples.std(axis=0, ddof=1)[part]
-    panels = [("truth", truth[part]), ("observation", small)]
+    panels = [("truth", truth[part]), ("observation", observed[part])]
     panels += [(f"sample {k + 1}", samples[k][part]) for k in range(min(3, len(samples)))]
     figure = Figure(figsize=(2.0 * (len(panels) + 1) + 0.6, 2.5), layout="constrained")
     axes = figure.subplots(1, len(panels) + 1)
