@@ -11,7 +11,7 @@ from skimage import data
 
 from nopairs.errors import NopairsError
 from nopairs.priors.anchored import AnchoredData, AnchoredDescent, AnchoredOptions, AnchoredPatchNR
-from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions
+from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions, Identity, IdentityOptions
 from nopairs.training.options import TrainingOptions
 
 SMALLER = BlurDownsample(BlurDownsampleOptions(size=8, sigma=1.5, factor=2, noise=0.01))
@@ -63,6 +63,17 @@ def test_adam_finds_what_newtons_steps_find(prior: AnchoredPatchNR, observed: to
     estimate = prior.network.reconstruct(observed, SMALLER, prior.network.Reconstruction())
     inside = (..., slice(8, -8), slice(8, -8))  # Newton's matrix is periodic, the edges are not
     assert distance(newton[inside], adam[inside]) < 0.3 * distance(newton[inside], estimate[inside])
+
+
+def test_the_minimum_weighs_observation_prior_and_estimate_by_their_variances() -> None:
+    """Of one patch: an image is N(0.5, 1/strength), observed with deviation 0.1, estimated with 0.05."""
+    prior = AnchoredPatchNR(AnchoredOptions(patch_size=4, blocks=1, width=4, fold=2, channels=4, depth=1))
+    torch.nn.init.constant_(prior.network.network.last.bias, 0.2)
+    observed = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    how = AnchoredDescent(strength=50.0, deviation=0.05, steps=150, lr=0.02, precision="float32")
+    found = prior.reconstruct(observed, Identity(IdentityOptions(0.1)), how)
+    expected = (observed / 0.1**2 + 50 * 0.5 + (observed + 0.2) / 0.05**2) / (0.1**-2 + 50 + 0.05**-2)
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 
 def test_flow_and_network_learn_side_by_side(prior: AnchoredPatchNR) -> None:

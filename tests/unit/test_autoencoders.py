@@ -106,6 +106,14 @@ def test_embedded_weighs_its_divergence_against_its_error() -> None:
     torch.testing.assert_close(losses["loss"], losses["mse"] + 0.3 * losses["kl"])
 
 
+def test_embedded_counts_its_divergence_by_value_of_the_image() -> None:
+    model = Embedded(EmbeddedOptions(width=8, levels=1, latents=4))
+    nn.init.zeros_(model.to_latents.weight)
+    model.to_latents.bias.data = torch.tensor([2.0] * 4 + [0.0] * 4)  # means, and logarithms of variances
+    kl = model.losses(0.0, clean=torch.rand(2, 3, 8, 8))["kl"]
+    assert kl.item() == pytest.approx(0.5 * 2**2 * (4 * 4 * 4) / (3 * 8 * 8))
+
+
 @pytest.mark.parametrize("option", [{"width": 1}, {"levels": 5}, {"latents": 0}, {"kl": -1.0}])
 def test_impossible_options(option: dict[str, float]) -> None:
     with pytest.raises(NopairsError, match="embedded: width"):

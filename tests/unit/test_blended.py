@@ -17,6 +17,7 @@ from nopairs.errors import NopairsError
 from nopairs.models import load_model, make, save_model
 from nopairs.restorers.blended import Blended
 from nopairs.restorers.dncnn import DnCNN, DnCNNOptions
+from nopairs.training.data import validation_psnr
 
 SIZE: dict[str, Any] = {"depth": 17, "width": 64, "batch_norm": False}
 
@@ -68,7 +69,7 @@ def test_at_its_ends_it_is_one_of_the_two(start: Path, share: float, tmp_path: P
     assert list(described["chosen"]) == [f"share {share}"]
 
 
-def test_running_statistics_are_mixed_as_weights_are(tmp_path: Path) -> None:
+def test_running_statistics_are_mixed_as_weights_are_and_judged_with(tmp_path: Path) -> None:
     size = {**SIZE, "batch_norm": True}
     torch.manual_seed(3)
     begun, trained = (DnCNN(DnCNNOptions(**size)) for _ in range(2))
@@ -78,12 +79,14 @@ def test_running_statistics_are_mixed_as_weights_are(tmp_path: Path) -> None:
     blended = make("restorer", "blended", {**size, "start": str(tmp_path / "start.pth"), "shares": [0.5]})
     blended.load_state_dict(trained.state_dict())
     photo = data.astronaut()[:32, :32]
-    blended.choose([(photo, photo)])
+    found = blended.train().choose([(photo, photo)])
+    assert found == {"share 0.5": validation_psnr(blended.eval(), [(photo, photo)])}
     mixed, (one, other) = blended.state_dict(), (network.state_dict() for network in (begun, trained))
     means = [name for name in mixed if name.endswith("running_mean")]
     assert means
     for name in means:
         torch.testing.assert_close(mixed[name], (one[name] + other[name]) / 2)
+    assert all(count == 1 for name, count in mixed.items() if name.endswith("num_batches_tracked"))
 
 
 def test_without_pairs_there_is_nothing_to_choose_by(start: Path) -> None:

@@ -412,6 +412,11 @@ def test_values_of_another_type_are_refused_by_their_key(training: dict[str, Any
             {"restorers": {"distilled": {"teacher": "resflow"}}},
             "restorers: distilled: teacher 'resflow': applies another kind of network",
         ),
+        (
+            {"restorers": {"x": {"base": "adapted", "teacher": "adapted_stacked"}}},
+            "restorers: x: teacher 'adapted_stacked': x begins with its teacher's network and not with published "
+            'weights; set `options: {start: ""}`',
+        ),
         ({"degradations": {"ludvae": {"options": {"noise_clean": "x"}}}}, "noise_clean is 'x', text"),
         ({"degradations": {"ludvae": {"options": {"noise_blur": -1}}}}, "noise_blur is -1; it must not be"),
         (

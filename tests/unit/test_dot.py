@@ -204,6 +204,16 @@ def test_noise_is_the_same_in_every_run_and_batch() -> None:
     assert not torch.allclose(once, Enhancer(other, Shuffle(), "float32").transport(grey), atol=1e-2)
 
 
+def test_each_tile_has_its_own_part_of_the_noise() -> None:
+    dot = Dot(DotOptions(patch=1, channels=12))
+    dot.matrix.zero_()
+    dot.noise_root.fill_diagonal_(1)
+    noise = dot.noise_for(75, 85)
+    assert noise is not None
+    moved = Enhancer(dot, Shuffle(), "float32", tile=100).transport(images(1, 16, (150, 170)))
+    torch.testing.assert_close(moved, F.pixel_shuffle(noise, 2))
+
+
 def test_applying_twice_is_a_second_pass() -> None:
     dot = fitted()
     twice = Dot(DotOptions(**{**vars(dot.options), "times": 2}))

@@ -59,6 +59,36 @@ def test_one_component_estimates_as_wiener_does() -> None:
     torch.testing.assert_close(prior.estimate(rows, 0.1).double(), expected, atol=1e-5, rtol=1e-4)
 
 
+def test_a_patch_is_estimated_by_the_component_that_explains_it_with_its_noise() -> None:
+    """Noise makes patches that are alike look as if they were of the component that varies more."""
+    prior = EPLL(EPLLOptions(patch_size=2, components=2, patches=4))
+    factors = torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0))
+    factors *= torch.tensor([0.02, 0.1])[:, None, None]
+    prior.covariances.copy_(factors @ factors.mT + 1e-4 * torch.eye(4))
+    prior.means.copy_(torch.tensor([0.5, 0.6])[:, None].expand(2, 4))
+    prior.log_weights.copy_(torch.tensor([0.7, 0.3]).log())
+    rows = 0.5 + 0.15 * torch.randn(60, 4, generator=torch.Generator().manual_seed(1))
+    estimates = prior.estimate(rows, 0.1).double().numpy()
+    means, covariances = prior.means.double().numpy(), prior.covariances.double().numpy()
+    chosen = []
+    for row, estimate in zip(rows.double().numpy(), estimates, strict=True):
+        best = [
+            np.argmax(
+                [
+                    weight * scipy.stats.multivariate_normal(mean, covariance + noise * np.eye(4)).pdf(row)
+                    for weight, mean, covariance in zip((0.7, 0.3), means, covariances, strict=True)
+                ]
+            )
+            for noise in (0.1**2, 0.0)
+        ]
+        mean, precision = means[best[0]], np.linalg.inv(covariances[best[0]])
+        posterior = precision + np.eye(4) / 0.1**2
+        expected = np.linalg.solve(posterior, precision @ mean + row / 0.1**2)
+        np.testing.assert_allclose(estimate, expected, atol=1e-4)
+        chosen.append(tuple(best))
+    assert {(0, 0), (0, 1), (1, 1)} >= set(chosen) >= {(0, 1), (1, 1)}
+
+
 def test_conjugate_gradients_solve_each_image_by_itself() -> None:
     generator = torch.Generator().manual_seed(0)
     factor = torch.randn(6, 6, dtype=torch.float64, generator=generator)

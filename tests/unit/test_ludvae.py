@@ -383,6 +383,23 @@ def test_the_clean_halfs_error_is_from_the_clean_image(monkeypatch: pytest.Monke
     torch.testing.assert_close(seen[0], model.decode_image(model.image_latent(clean)[0])[0] - clean)
 
 
+def test_the_clean_halfs_likelihood_trains_s_alone_and_the_degraded_halfs_all_but_s() -> None:
+    model = small(**GAUSSIAN, h="identity")
+    clean, degraded = torch.rand(2, 1, 3, 16, 16)
+    for part, trained in (
+        ("clean_nll", [False, True, False, False]),
+        ("degraded_nll", [True, False, True, True]),
+    ):
+        model.zero_grad()
+        model.losses(0.5, clean=clean, degraded=degraded)[part].backward()
+        image, noise, amplitude = (
+            network[-2].weight.grad
+            for network in (model.image_decoder, model.noise_decoder, model.amplitude_decoder)
+        )
+        gradients = [*image.chunk(2), noise, amplitude]
+        assert [gradient is not None and bool(gradient.any()) for gradient in gradients] == trained
+
+
 def test_sampled_noise_without_excess_has_no_means_of_blocks() -> None:
     model, clean = small(**GAUSSIAN).eval(), torch.rand(1, 3, 32, 32)
     model.excess.spectrum.zero_()

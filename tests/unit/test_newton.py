@@ -9,7 +9,7 @@ from skimage import data
 from nopairs.errors import NopairsError
 from nopairs.priors import patches
 from nopairs.priors.newton import Newton, patch_precision
-from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions
+from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions, Identity, IdentityOptions
 from nopairs.priors.patchnr import PatchNR, PatchNRDescent, PatchNROptions
 from nopairs.priors.radon import Radon, RadonOptions
 
@@ -39,6 +39,15 @@ def test_the_inverse() -> None:
     product = SMALLER.adjoint(SMALLER(image)) / SMALLER.noise**2
     product += torch.fft.irfft2(torch.fft.rfft2(image) * precision, s=(24, 20))
     torch.testing.assert_close(newton(product), image, atol=1e-3, rtol=0)
+
+
+def test_the_start_is_the_best_image_of_the_observations_own_mean() -> None:
+    """White images of variance 0.1^2, observed with as much noise: half of each deviation from the mean is left."""
+    newton = Newton(Identity(IdentityOptions(0.1)), (8, 6), torch.full((8, 4), 100.0))
+    observed = torch.rand(2, 1, 8, 6, generator=torch.Generator().manual_seed(0))
+    observed[1] += 3
+    mean = observed.mean((-2, -1), keepdim=True)
+    torch.testing.assert_close(newton.start(observed), (observed + mean) / 2)
 
 
 @pytest.mark.parametrize("padding", ["circular", "none"])

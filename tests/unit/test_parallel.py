@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from nopairs.degradation.ludvae import LudVae, LudVaeOptions
@@ -184,6 +185,23 @@ def test_a_signal_to_one_process_stops_both_and_one_can_go_on(by_two: Path, tmp_
     assert state["step"] == 6
     train("dncnn", tmp_path / "dncnn")
     assert_equal_results(tmp_path / "dncnn", by_two / "dncnn", "dncnn")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(ValueError("odd"), "nopairs: error: process 1: ValueError: odd\n"), (NopairsError("known"), "")],
+)
+def test_of_other_processes_errors_only_unexpected_ones_are_told(
+    error: Exception, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(dist, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **__: None)
+    for rank, raised in enumerate((type(error), SystemExit)):
+        monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
+        with pytest.raises(raised) as caught, parallel.joined():
+            raise error
+        assert capsys.readouterr().err == (told if rank else "")
+    assert caught.value.code == 1
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import torch
 from skimage import data
 
 from nopairs.errors import NopairsError
-from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions
-from nopairs.priors.patchnr import PatchData, PatchNR, PatchNRDescent, PatchNROptions
+from nopairs.priors.operators import BlurDownsample, BlurDownsampleOptions, Identity, IdentityOptions
+from nopairs.priors.patchnr import Anchor, PatchData, PatchNR, PatchNRDescent, PatchNROptions, find
 from nopairs.training.loop import Trainer
 from nopairs.training.options import TrainingOptions
 
@@ -132,6 +132,18 @@ def test_a_grid_is_better_than_as_many_random_patches(trained: PatchNR) -> None:
     ]
     errors = [float((image - clean).square().mean()) for image in (*found, SMALLER.start(observed))]
     assert errors[0] < errors[1] < errors[2]
+
+
+def test_one_of_newtons_steps_finds_the_minimum_around_an_estimate() -> None:
+    """Of one patch and a flow that is the identity: the observation, the flow and the estimate each give a Gaussian."""
+    network = PatchNR(PatchNROptions(patch_size=4, blocks=1, width=4, whitening=True))
+    observed, estimate = torch.rand(2, 1, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    how = PatchNRDescent(strength=50.0, steps=1, lr=1.0, precondition=True, precision="float32")
+    operator, whiten = Identity(IdentityOptions(0.1)), network.whiten[None]
+    anchor = Anchor(estimate, 0.05)
+    found = find(network.densities, network.options, whiten, observed, operator, how, 0, anchor)
+    expected = (observed / 0.1**2 + 50 * 0.5 + estimate / 0.05**2) / (0.1**-2 + 50 + 0.05**-2)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
 def test_bad_options_are_refused(tmp_path: Path) -> None:

@@ -23,10 +23,14 @@ from nopairs.data.images import read_rgb, write_png
 from nopairs.data.preprocess import Recipe, write_dataset
 from nopairs.data.sources import collect
 from nopairs.data.store import Store
+from nopairs.data.tiles import to_uint8
 from nopairs.errors import NopairsError
+from nopairs.files import sha256
 from nopairs.metrics.evaluate import measure
-from nopairs.priors.base import Prior
+from nopairs.models import save_model
+from nopairs.priors.base import NoOptions, Prior
 from nopairs.priors.operators import Identity, IdentityOptions
+from nopairs.priors.tv import TV, TVDescent
 from nopairs.training.pairs import save_pairs
 
 OPERATOR = json.dumps({"kind": "blur_downsample", "factor": 2, "size": 8, "sigma": 1.0, "noise": 0.01})
@@ -195,6 +199,24 @@ def test_observations_have_noise_of_their_own_and_their_size(dataset: Path, tmp_
         )
 
 
+def test_every_image_has_noise_of_its_own_whichever_others_are_there(tmp_path: Path) -> None:
+    noise = {}
+    for names in ("ab", "b"):
+        folder = tmp_path / names
+        index = ["path,sha256"]
+        for name in names:
+            file = folder / f"test/clean/{name}.png"
+            write_png(file, np.full((64, 64, 3), 100 + ord(name), np.uint8))
+            index.append(f"test/clean/{name}.png,{sha256(file)}")
+        (folder / "index.csv").write_text("\n".join(index))
+        identity = json.dumps({"kind": "identity", "noise": 0.1})
+        observe.main(argparse.Namespace(dataset=folder, operator=identity, seed=0, out=folder / "observed"))
+        for name in names:
+            noise[names, name] = np.load(folder / f"observed/{name}.npy") - (100 + ord(name)) / 255
+    assert abs(np.corrcoef(noise["ab", "a"].ravel(), noise["ab", "b"].ravel())[0, 1]) < 0.1
+    assert (noise["ab", "b"] == noise["b", "b"]).all()
+
+
 def test_a_border_is_left_out_of_every_measure(dataset: Path, tmp_path: Path) -> None:
     truth = read_rgb(dataset / "dataset/test/clean/gravel.png")
     for name, rows in (("edge", slice(0, 10)), ("inside", slice(10, 20))):
@@ -223,6 +245,32 @@ def test_observations_of_one_shape_are_reconstructed_together(tmp_path: Path) ->
         np.save(files[-1], np.zeros(shape, np.float32))
     groups = reconstruct.batches(files, 2)
     assert [[int(file.stem) for file in group] for group in groups] == [[0, 1], [2, 4], [3]]
+
+
+def test_a_prior_is_applied_with_the_chosen_strength(tmp_path: Path) -> None:
+    """Where none was chosen, with that of its entry."""
+    observed = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    (tmp_path / "observed").mkdir()
+    np.save(tmp_path / "observed/a.npy", observed[0].numpy())
+    save_model(tmp_path / "model", "prior", "tv", {}, {}, {})
+    shared: dict[str, Any] = {
+        "model": tmp_path / "model",
+        "entry": json.dumps({"kind": "tv", "reconstruction": {"steps": 20, "strength": 3.0}}),
+        "operator": json.dumps({"kind": "identity", "noise": 0.1}),
+        "observations": tmp_path / "observed",
+    }
+    images = []
+    for chosen, strength in ((1.0, 1.0), (30.0, 30.0), (None, 3.0)):
+        file, out = tmp_path / f"{chosen}.json", tmp_path / f"{chosen}"
+        file.write_text(json.dumps({"strength": chosen}))
+        reconstruct.main(
+            argparse.Namespace(**shared, seed=0, threads=1, device="cpu", strength=file, out=out)
+        )
+        how = TVDescent(strength=strength, steps=20)
+        expected = TV(NoOptions()).reconstruct(observed, Identity(IdentityOptions(0.1)), how)
+        images.append(read_rgb(out / "a.png")[..., :1])
+        assert (images[-1] == to_uint8(expected)[0]).all()
+    assert (images[0] != images[1]).any() and (images[1] != images[2]).any()
 
 
 def test_without_validation_images_no_strength_is_chosen(dataset: Path, tmp_path: Path) -> None:

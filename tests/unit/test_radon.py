@@ -68,6 +68,19 @@ def test_filtered_back_projection_finds_values_and_places() -> None:
         assert abs(float(middle.mean()) - value) < 0.03
 
 
+@pytest.mark.parametrize("frequency", [0.25, 0.75])
+def test_the_window_ends_at_a_share_of_the_highest_frequency(frequency: float) -> None:
+    places = torch.arange(91, dtype=torch.float64) - 45
+    wave = torch.cos(math.pi * frequency * places) * torch.exp(-(places**2) / (2 * 10**2))
+    narrow, wide = (
+        Radon(RadonOptions(angles=1, noise=0.1, hann=hann)).start(wave[None, None, None])
+        for hann in (0.5, 1.0)
+    )
+    gain = (narrow * wide).sum() / wide.square().sum()
+    windows = [math.cos(math.pi / 2 * min(1, frequency / hann)) ** 2 for hann in (0.5, 1.0)]
+    assert float(gain) == pytest.approx(windows[0] / windows[1], abs=0.02)
+
+
 def test_limited_angles_are_worse_and_a_prior_helps() -> None:
     phantom = torch.from_numpy(resize(shepp_logan_phantom(), (48, 48), anti_aliasing=True)).float()[
         None, None
@@ -117,6 +130,12 @@ def test_counted_photons() -> None:
     found = scan.misfit(wrong, seen[:2].double())
     torch.testing.assert_close(found, likelihood - least, rtol=1e-4, atol=1e-2)
     assert float(scan.misfit(image[:1], scan(image[:1]))) == pytest.approx(0, abs=1e-3)
+
+
+def test_a_ray_without_photons_counts_as_a_tenth_of_one() -> None:
+    scan = Radon(RadonOptions(angles=2, noise=0.003, photons=4096))
+    seen = scan.observe(10 * torch.ones(1, 1, 16, 16), torch.Generator().manual_seed(0))
+    assert float(seen.max()) == pytest.approx(math.log(40960) / scan.options.attenuation, rel=1e-5)
 
 
 def test_a_phantom_is_scanned_and_found() -> None:

@@ -21,7 +21,7 @@ from nopairs.priors.operators import (
 )
 from nopairs.priors.patchnr import PatchNR, PatchNROptions
 from nopairs.priors.pnp import DenoiserOptions, NoiseData, PlugAndPlay, PlugAndPlaySteps
-from nopairs.priors.supervised import PairData, SupervisedOptions
+from nopairs.priors.supervised import PairData, Supervised, SupervisedOptions
 from nopairs.priors.zeroshot import ZSSR, Flows, ZeroShotDescent, ZeroShotPatchNR, ZSSRTraining
 from nopairs.training.options import TrainingOptions
 
@@ -118,6 +118,15 @@ def test_the_denoiser_learns_from_noise_of_all_levels() -> None:
     assert batch["level"].min() < 0.05 and batch["level"].max() > 0.25
 
 
+def test_the_edge_of_a_crop_does_not_count() -> None:
+    network = Supervised(SupervisedOptions(fold=2, width=4, depth=1, edge=3))  # begins as the identity
+    clean = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    start = clean + 1
+    start[..., 3:-3, 3:-3] -= 0.8
+    loss = network.losses(0.0, clean=clean, start=start)["loss"].detach()
+    assert float(loss) == pytest.approx(0.2**2, rel=1e-4)
+
+
 def test_mistakes_are_refused() -> None:
     images = np.zeros((1, 64, 64), np.uint8)
     with pytest.raises(NopairsError, match="without an `operator:`"):
@@ -173,6 +182,17 @@ def test_training_a_flow_on_an_observation_raises_its_likelihood() -> None:
     before = flows(rows).mean(1)
     flows.train_on(images, ZeroShotDescent(training_steps=150, batch=256, precision="float32"), seed=0)
     assert (flows(rows).mean(1) < before - 0.01).all()
+
+
+def test_a_flow_learns_patches_in_all_their_symmetries() -> None:
+    """Of stripes, patches that are turned become as likely as those that are there."""
+    stripes = torch.rand(1, 1, 24, 1, generator=torch.Generator().manual_seed(0)).expand(1, 1, 24, 24)
+    rows = stripes.unfold(2, 3, 1).unfold(3, 3, 1).reshape(1, -1, 3, 3)
+    flows = Flows(PatchNROptions(patch_size=3, blocks=2, width=16), stripes, seed=0)
+    how = ZeroShotDescent(training_steps=100, batch=128, training_lr=0.01, precision="float32")
+    flows.train_on(stripes, how, seed=0)
+    there, turned = (float(flows(some.flatten(2)).detach().mean()) for some in (rows, rows.mT))
+    assert turned < there + 0.3
 
 
 def test_a_likelihood_that_is_not_finite_is_told() -> None:

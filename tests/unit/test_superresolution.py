@@ -313,13 +313,16 @@ def test_what_otss_and_esrgans_perceptual_parts_compare(kind: str, monkeypatch: 
 
 
 def test_lpips_as_a_loss_is_the_measure_and_has_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within a network that trains, too, where its dropout would make it a draw."""
     import lpips
 
     monkeypatch.setattr(perceptual, "unavailable", lambda net="alex": None)
     network = lpips.LPIPS(net="alex", pnet_rand=True, verbose=False).eval()
     monkeypatch.setattr(perceptual, "network", lambda net: network)
     images, reference = torch.rand(2, 1, 3, 40, 40).requires_grad_()
-    found = features.Features("lpips").distance(images, reference)
+    compare = features.Features("lpips")
+    nn.Sequential(compare).train()
+    found = compare.distance(images, reference)
     torch.testing.assert_close(found, network(2 * images - 1, 2 * reference - 1).mean())
     assert float(torch.autograd.grad(found, images)[0].abs().sum()) > 0
 

@@ -123,6 +123,12 @@ def test_without_validation_the_averages_last_weights_are_kept(tmp_path: Path) -
     assert not equal(result.weights, run.network.state_dict())
 
 
+def test_batch_normalisation_follows_every_step_after_validations_too(tmp_path: Path) -> None:
+    run = trainer(tmp_path, dataclasses.replace(OPTIONS, ema=0.0))
+    run.run()
+    assert run.network.get_buffer("model.3.num_batches_tracked") == OPTIONS.steps
+
+
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     first = trainer(tmp_path).run()
     again = trainer(tmp_path)
@@ -267,6 +273,12 @@ def test_a_loss_that_is_not_finite_stops_and_names_step_and_batch(tmp_path: Path
         run.run()
 
 
+def infinite_slope(network: torch.nn.Module) -> torch.Tensor:
+    """A summand of a loss: 0, with a gradient that is not finite."""
+    weight = next(network.parameters())
+    return (weight - weight.detach()).abs().sum().sqrt()
+
+
 def test_weights_that_are_not_finite_are_neither_kept_nor_returned(tmp_path: Path) -> None:
     """A loss may be finite and its gradient not, and on a GPU most losses are not read."""
     run = trainer(tmp_path, dataclasses.replace(OPTIONS, clip=0.0))
@@ -275,10 +287,7 @@ def test_weights_that_are_not_finite_are_neither_kept_nor_returned(tmp_path: Pat
     def losses(progress: float, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
         found = original(progress, **batch)
         if run.state.step == OPTIONS.steps - 1:
-            weight = next(run.network.parameters())
-            found["loss"] = (
-                found["loss"] + (weight - weight.detach()).abs().sum().sqrt()
-            )  # 0, of infinite slope
+            found["loss"] = found["loss"] + infinite_slope(run.network)
         return found
 
     run.losses = losses
@@ -288,16 +297,20 @@ def test_weights_that_are_not_finite_are_neither_kept_nor_returned(tmp_path: Pat
     assert state["step"] == 11 and all(value.isfinite().all() for value in state["network"].values())
 
 
-def test_a_few_batches_may_be_skipped_and_no_more(tmp_path: Path) -> None:
-    options = dataclasses.replace(OPTIONS, skips=2)
+@pytest.mark.parametrize("what", ["loss", "norm of the gradient"])
+def test_a_few_batches_may_be_skipped_and_no_more(what: str, tmp_path: Path) -> None:
+    options = dataclasses.replace(OPTIONS, skips=2, clip=0.0)
 
     def trained(folder: str, broken: tuple[int, ...]) -> Result:
         run = trainer(tmp_path / folder, options)
         original = run.losses
 
         def losses(progress: float, **batch: torch.Tensor) -> dict[str, torch.Tensor]:
-            factor = float("nan") if run.state.step in broken else 1.0
-            return {name: factor * value for name, value in original(progress, **batch).items()}
+            found = original(progress, **batch)
+            if run.state.step in broken:
+                more = float("nan") if what == "loss" else infinite_slope(run.network)
+                found["loss"] = found["loss"] + more
+            return found
 
         run.losses = losses
         return run.run()
@@ -305,7 +318,8 @@ def test_a_few_batches_may_be_skipped_and_no_more(tmp_path: Path) -> None:
     result = trained("two", (3, 7))
     assert result.skipped == 2 and all(value.isfinite().all() for value in result.weights.values())
     assert list(pd.read_csv(tmp_path / "two/log.csv").skipped) == [0, 1, 1, 2, 2, 2]
-    with pytest.raises(NopairsError, match="not finite at step 9 after 2 skipped batches"):
+    refusal = rf"not finite at step 9 after 2 skipped batches \({{'{what}': nan}}\)"
+    with pytest.raises(NopairsError, match=refusal):
         trained("three", (3, 7, 9))
 
 
@@ -405,6 +419,13 @@ def test_average_follows_the_closed_form() -> None:
     for _ in range(3):
         update_average(average, network, 0.9)
     torch.testing.assert_close(average.weight, 0.9**3 * start + (1 - 0.9**3) * target)
+
+
+def test_the_averages_buffers_are_the_networks() -> None:
+    average, network = torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2)
+    network(torch.rand(2, 2, 4, 4))
+    update_average(average, network, 0.9)
+    assert equal(dict(average.named_buffers()), dict(network.named_buffers()))
 
 
 def test_validation_psnr_of_the_identity_is_that_of_the_input() -> None:

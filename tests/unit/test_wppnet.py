@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,42 @@ def test_the_loss_is_the_likelihood_by_pixel_and_strength_times_the_distance() -
     assert float(costs["misfit"]) == pytest.approx(5**2 / 2 / 4, rel=1e-4)
     assert costs["distance"] > 0.01
     torch.testing.assert_close(costs["loss"], costs["misfit"] + 50 * costs["distance"])
+
+
+@pytest.mark.parametrize("edge", [3, 4])
+def test_the_rim_of_an_observation_does_not_count(edge: int) -> None:
+    """An edge of three or four pixels is of two of the small image's."""
+    network = WPPNet(WPPNetOptions(**{**SMALL, "edge": edge}))  # type: ignore[arg-type]
+    network.operator = SMALLER
+    found = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    observed = SMALLER(found) + 1
+    observed[..., 2:-2, 2:-2] -= 0.9
+    costs = network.costs(found, observed)
+    assert float(costs["misfit"]) == pytest.approx(5**2 / 2 / 4, rel=1e-4)
+
+
+def test_patches_at_the_edge_of_an_image_do_not_count() -> None:
+    network = WPPNet(WPPNetOptions(**SMALL))  # type: ignore[arg-type]
+    network.operator = SMALLER
+    found = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    spoilt = found + 1
+    spoilt[..., 4:-4, 4:-4] -= 1
+    inner = spoilt.clone()
+    inner[..., 4:8, 4:8] += 1
+    distances = []
+    for image in (found, spoilt, inner):
+        torch.manual_seed(0)
+        distances.append(deepcopy(network).costs(image, SMALLER(image))["distance"])
+    torch.testing.assert_close(distances[0], distances[1])
+    assert abs(distances[2] - distances[0]) > 1e-4
+
+
+def test_a_flows_volume_is_within_the_edge(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = WPPFlow(WPPFlowOptions(**SMALL, strength=0.0, hidden=4, blocks=1))  # type: ignore[arg-type]
+    flow.operator = SMALLER
+    image, logarithms = torch.rand(1, 1, 32, 32), torch.full((1, 1, 32, 32), 5.0)
+    logarithms[..., 4:-4, 4:-4] = -2
+    monkeypatch.setattr(flow, "to_images", lambda latent, start: (image, logarithms))
+    losses = flow.losses(0.0, observed=SMALLER(image) + 0.1)
+    assert float(losses["volume"]) == -2
+    torch.testing.assert_close(losses["loss"], losses["misfit"] + 2)

@@ -55,7 +55,8 @@ def difference_interval(
 ) -> Interval:
     """Mean of `values - rival` over the same images; both sides see the same resampled scenes.
 
-    Seeds are resampled apart: seed 1 of one method has nothing in common with seed 1 of another.
+    Seeds are resampled apart: seed 1 of one method has nothing in common with seed 1 of another. Where one network is behind both
+    (a stack, a student) the interval is wider than it had to be.
 
     Args:
         values: (seeds, images), finite.
