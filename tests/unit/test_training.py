@@ -323,6 +323,14 @@ def test_a_few_batches_may_be_skipped_and_no_more(what: str, tmp_path: Path) -> 
         trained("three", (3, 7, 9))
 
 
+def test_where_nothing_is_skipped_skips_change_nothing(tmp_path: Path) -> None:
+    plain, skipping = (
+        trainer(tmp_path / str(skips), dataclasses.replace(OPTIONS, clip=0.0, skips=skips)).run()
+        for skips in (0, 2)
+    )
+    assert skipping.skipped == 0 and equal(plain.weights, skipping.weights)
+
+
 class Duel(torch.nn.Module):
     """Two players: the first moves towards the images' mean, the second towards twice the first."""
 

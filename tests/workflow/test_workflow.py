@@ -46,9 +46,11 @@ def snakemake(
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def planned(folder: Path, *arguments: str, configs: tuple[Path, ...] = (TINY,)) -> dict[str, int]:
+def planned(
+    folder: Path, *arguments: str, configs: tuple[Path, ...] = (TINY,), root: Path = ROOT
+) -> dict[str, int]:
     """Rules, and how often each would run."""
-    done = snakemake(folder, "--dry-run", *arguments, configs=configs)
+    done = snakemake(folder, "--dry-run", *arguments, configs=configs, root=root)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.split("Job stats:")[1].splitlines()[3:] if "Job stats:" in done.stdout else []
     counts: dict[str, int] = {}
@@ -96,6 +98,11 @@ def test_everything_is_made(run: Path) -> None:
 
 def test_a_rerun_runs_nothing(run: Path) -> None:
     assert planned(run) == {}
+
+
+def test_a_checkout_that_was_moved_makes_nothing_old(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "moved").symlink_to(ROOT)
+    assert planned(run, root=tmp_path / "moved") == {}
 
 
 def test_one_changed_hyper_parameter_reruns_only_what_depends_on_it(run: Path, tmp_path: Path) -> None:
@@ -364,19 +371,29 @@ def test_weights_of_an_autoencoder_of_ones_own_are_inputs(tmp_path: Path) -> Non
         assert all(file in inputs for file in files.values()), done.stderr
 
 
-def test_images_that_another_tool_restores_again_make_their_model_old(tmp_path: Path) -> None:
+def test_images_that_another_tool_restores_again_are_measured_again(tmp_path: Path) -> None:
     photo = tmp_path / "elsewhere/photo.png"
     write_png(photo, np.zeros((8, 8, 3), np.uint8))
     change = tmp_path / "change.yaml"
     restorers = {"theirs": {"kind": "folder", "options": {"test": str(photo.parent)}}}
     table = {"methods": ["input", "theirs"], "rivals": []}
     change.write_text(json.dumps({"restorers": restorers, "tables": {"denoising": table}}))
-    arguments = ("--", "results/models/photos/theirs/seed0/model.json")
-    done = snakemake(tmp_path, *arguments, configs=(TINY, change))
-    assert done.returncode == 0, done.stderr
-    assert planned(tmp_path, *arguments, configs=(TINY, change)) == {}
-    write_png(photo, np.ones((9, 9, 3), np.uint8))
-    assert planned(tmp_path, *arguments, configs=(TINY, change))["fit_restorer"] == 1
+    model, restored = "results/models/photos/theirs/seed0/model.json", "results/restored/photos/theirs/seed0"
+    configs = (TINY, change)
+    for _ in range(2):  # of the second run nothing but the model is made, as when it is killed
+        done = snakemake(tmp_path, "--", model, configs=configs)
+        assert done.returncode == 0, done.stderr
+        assert planned(tmp_path, "--", model, configs=configs) == {}
+        assert planned(tmp_path, "--", restored, configs=configs)["restore"] == 1
+        if not (tmp_path / restored).exists():
+            photos = sorted((tmp_path / "results/data/photos/test/degraded").glob("*.png"))
+            for path in photos:
+                write_png(photo.parent / path.name, read_rgb(path))
+            done = snakemake(tmp_path, "--", restored, configs=configs)
+            assert done.returncode == 0, done.stderr
+            assert planned(tmp_path, "--", restored, configs=configs) == {}
+            write_png(photo.parent / photos[0].name, 255 - read_rgb(photos[0]))
+            assert planned(tmp_path, "--", model, configs=configs)["fit_restorer"] == 1
 
 
 def test_a_table_against_the_steps_is_drawn_with_the_flow_that_they_share(tmp_path: Path) -> None:

@@ -154,6 +154,11 @@ SCRIPTS = shlex.quote(f"{ROOT}/src")
 PYTHON = f"{INTERPRETER} {SCRIPTS}"
 
 
+def with_python(wildcards, input):
+    """What runs a script. Snakemake keeps no record of parameters that are given `input`: a checkout that was moved makes nothing old."""
+    return PYTHON
+
+
 def any_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
@@ -255,6 +260,11 @@ PROCESSES = CONFIG["processes"]
 TORCHRUN = f"-m torch.distributed.run --standalone --nproc-per-node {PROCESSES}"
 # Slurm ends a job by SIGTERM to all its processes. A training then saves its state; its shell and `tee` have to outlive that.
 TRAINER = f"trap '' TERM; {INTERPRETER} {TORCHRUN if PROCESSES > 1 else ''} {SCRIPTS}"
+
+
+def with_trainer(wildcards, input):
+    """What runs a training; not recorded, as `with_python`."""
+    return TRAINER
 
 
 # Groups: jobs that a cluster runs as one, so that no short step waits in the queue by itself. Each is a chain, and so asks

@@ -14,7 +14,7 @@ rule download:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         entry=photos_entry,
         data=CONFIG["data"]["folder"],
         lock=CONFIG["data"]["lock"],
@@ -37,7 +37,7 @@ rule fetch_weights:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         references=lambda wildcards: WEIGHTS[wildcards.weights],
         data=CONFIG["data"]["folder"],
         lock=CONFIG["data"]["lock"],
@@ -65,7 +65,7 @@ rule preprocess:
         mem_mb=more(8000),
         runtime=more(240),
     params:
-        python=PYTHON,
+        python=with_python,
         entry=photos_entry,
         code=code("preprocess.py"),
     shell:

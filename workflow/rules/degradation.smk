@@ -31,7 +31,7 @@ rule train_degradation:
         gpu=gpu_if(True, PROCESSES),
         nodes=1,
     params:
-        launch=TRAINER,
+        launch=with_trainer,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "options", "training"),
         code=lambda wildcards: code(

@@ -19,7 +19,7 @@ rule fit_niqe:
         mem_mb=more(4000),
         runtime=more(30),
     params:
-        python=PYTHON,
+        python=with_python,
         code=code("fit_niqe.py"),
     shell:
         "{params.python}/fit_niqe.py --dataset-dir results/data/{wildcards.dataset} --out {output} 2>&1 | tee {log}"
@@ -46,7 +46,7 @@ rule measure:
         mem_mb=more(4000),
         runtime=more(30),
     params:
-        python=PYTHON,
+        python=with_python,
         arguments=measure_arguments,
         code=code("measure.py"),
     shell:
@@ -76,7 +76,7 @@ rule submit:
         mem_mb=more(4000),
         runtime=more(30),
     params:
-        python=PYTHON,
+        python=with_python,
         timing="results/benchmarks/restore/{dataset}/{method}/seed{seed}.tsv",
         code=code("submit.py"),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
@@ -107,7 +107,7 @@ rule measure_real_noise:
         mem_mb=more(4000),
         runtime=more(30),
     params:
-        python=PYTHON,
+        python=with_python,
         code=code("measure_noise.py"),
         test="results/data/{dataset}/test",
         folder=lambda wildcards, output: str(Path(output[0]).parent),
@@ -142,7 +142,7 @@ rule measure_noise:
         mem_mb=more(8000),
         runtime=more(30),
     params:
-        python=PYTHON,
+        python=with_python,
         source=source_of,
         entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
         model=model_argument,
@@ -174,7 +174,7 @@ rule measure_distance:
         mem_mb=more(8000),
         runtime=more(30),
     params:
-        python=PYTHON,
+        python=with_python,
         code=code("measure_distance.py"),
     shell:
         "{params.python}/measure_distance.py --dataset results/data/{wildcards.dataset}"
@@ -198,7 +198,7 @@ rule tabulate:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         arguments=table_arguments,
         code=code("make_table.py"),
     shell:

@@ -22,7 +22,7 @@ rule trace_flow:
         runtime=more(30),
         gpu=gpu_if(True),
     params:
-        python=PYTHON,
+        python=with_python,
         device=CONFIG["device"],
         code=code("trace_flow.py", (registry.RESTORERS, "resflow")),
         model=lambda wildcards, input: str(Path(input.model).parent),
@@ -45,7 +45,7 @@ rule plot_flow:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         code=code("plot_flow.py"),
         out=lambda wildcards, output: str(Path(output[0]).with_name("flow.png")),
     shell:
@@ -67,7 +67,7 @@ rule plot_steps:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         evaluations=lambda wildcards: named(evaluations_of(wildcards.table)),
         code=code("plot_flow.py"),
     shell:

@@ -21,7 +21,7 @@ rule observe:
         mem_mb=more(4000),
         runtime=more(30),
     params:
-        python=PYTHON,
+        python=with_python,
         operator=operator_of,
         seed=lambda wildcards: DATASETS[wildcards.dataset]["seed"],
         code=lambda wildcards: code("observe.py", *operators_of(wildcards)),
@@ -47,7 +47,7 @@ rule estimate_operator:
         mem_mb=more(8000),
         runtime=more(30),
     params:
-        python=PYTHON,
+        python=with_python,
         size=lambda wildcards: DATASETS[wildcards.dataset]["operator"]["size"],
         folder=lambda wildcards, input: str(Path(input[0]).parent),
         code=code("estimate_operator.py"),
@@ -90,7 +90,7 @@ rule fit_prior:
         gpu=lambda wildcards: gpu_if(is_learned_prior(wildcards), PROCESSES),
         nodes=lambda wildcards: 1 if is_learned_prior(wildcards) else None,
     params:
-        launch=lambda wildcards: TRAINER if is_learned_prior(wildcards) else PYTHON,
+        launch=lambda wildcards, input: TRAINER if is_learned_prior(wildcards) else PYTHON,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "options", "training"),
         more=fit_prior_arguments,
@@ -126,7 +126,7 @@ rule choose_strength:
         runtime=more(240),
         gpu=gpu_if(True),
     params:
-        python=PYTHON,
+        python=with_python,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "reconstruction", "candidates"),
         operator=told_operator,
@@ -165,7 +165,7 @@ rule reconstruct:
         runtime=more(1440),
         gpu=gpu_if(True),
     params:
-        python=PYTHON,
+        python=with_python,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "reconstruction"),
         operator=told_operator,
@@ -203,7 +203,7 @@ rule uncertainty:
         runtime=more(120),
         gpu=gpu_if(True),
     params:
-        python=PYTHON,
+        python=with_python,
         device=CONFIG["device"],
         operator=told_operator,
         border=border_of,

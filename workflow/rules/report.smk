@@ -16,7 +16,7 @@ rule plot_losses:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         logs=lambda wildcards: named(training_logs(wildcards.dataset)),
         code=code("plot_losses.py"),
     shell:
@@ -42,7 +42,7 @@ rule plot_noise:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         noise=lambda wildcards: named(noise_folders(wildcards.dataset)),
         code=code("plot_noise.py"),
     shell:
@@ -64,7 +64,7 @@ rule plot_comparison:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         restored=lambda wildcards: named(restored_folders(wildcards.dataset)),
         code=code("plot_comparison.py"),
     shell:
@@ -86,7 +86,7 @@ rule plot_perception:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         moved=lambda wildcards: named(moved_folders(wildcards.dataset)),
         code=code("plot_perception.py"),
     shell:
@@ -106,7 +106,7 @@ rule plot_mixture:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         code=code("plot_mixture.py"),
     shell:
         "{params.python}/plot_mixture.py --out {output.png} 2>&1 | tee {log}"
@@ -126,7 +126,7 @@ rule plot_table:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         code=code("plot_table.py"),
     shell:
         "{params.python}/plot_table.py --table {input} --out {output.png} 2>&1 | tee {log}"
@@ -148,7 +148,7 @@ rule plot_curve:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         runs=lambda wildcards: ["=".join(run) for run in curve_runs(wildcards)],
         metric=lambda wildcards: CONFIG["curves"][wildcards.curve]["metric"],
         code=code("plot_curve.py"),
@@ -221,7 +221,7 @@ rule report:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         arguments=lambda wildcards, input: report_arguments(),
         code=code("report.py"),
     shell:

@@ -36,7 +36,7 @@ rule fit_restorer:
         gpu=lambda wildcards: gpu_if(is_trained(wildcards), PROCESSES),
         nodes=lambda wildcards: 1 if is_trained(wildcards) else None,
     params:
-        launch=lambda wildcards: TRAINER if is_trained(wildcards) else PYTHON,
+        launch=lambda wildcards, input: TRAINER if is_trained(wildcards) else PYTHON,
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "options", "training", "candidates"),
         pairs=fit_arguments,
@@ -72,7 +72,7 @@ rule teach:
         runtime=more(240),
         gpu=gpu_if(True),
     params:
-        python=PYTHON,
+        python=with_python,
         device=CONFIG["device"],
         code=restorer_code("teach.py"),
         model=lambda wildcards, input: str(Path(input.model).parent),
@@ -106,8 +106,9 @@ rule restore:
         runtime=more(30, 240, is_quick),
         gpu=lambda wildcards: gpu_if(is_network(wildcards)),
     params:
-        python=PYTHON,
+        python=with_python,
         device=lambda wildcards: device_if(is_network(wildcards)),
+        images=restored_elsewhere,
         code=restorer_code("restore.py"),
         model=lambda wildcards, input: str(Path(input.model).parent),
     shell:

@@ -30,7 +30,7 @@ rule sample_pairs:
         runtime=more(180, 60, with_networks),
         gpu=lambda wildcards: gpu_if(with_networks(wildcards)),
     params:
-        python=PYTHON,
+        python=with_python,
         device=lambda wildcards: device_if(with_networks(wildcards)),
         entry=lambda wildcards: entry_of(wildcards, "options", "sampling"),
         model=model_argument,

@@ -28,7 +28,7 @@ rule train_autoencoder:
         gpu=gpu_if(True, PROCESSES),
         nodes=1,
     params:
-        launch=TRAINER,
+        launch=with_trainer,
         device=CONFIG["device"],
         entry=lambda wildcards: json.dumps(
             {
@@ -72,12 +72,13 @@ rule fit_transport:
         runtime=more(60),
         gpu=gpu_if(True),
     params:
-        python=PYTHON,
+        python=with_python,
         device=CONFIG["device"],
         entry=transport_entry,
         autoencoder=autoencoder_argument,
         statistics=statistics_arguments,
         code=transport_code("fit_transport.py"),
+        images=restored_elsewhere,
         restorer=lambda wildcards, input: str(Path(input.restorer).parent),
         folder=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
@@ -108,7 +109,7 @@ rule transport:
         runtime=more(120),
         gpu=gpu_if(True),
     params:
-        python=PYTHON,
+        python=with_python,
         device=CONFIG["device"],
         autoencoder=autoencoder_argument,
         alpha=lambda wildcards: chain_of(wildcards).alpha,
@@ -142,7 +143,7 @@ rule round_trip:
         runtime=more(60),
         gpu=gpu_if(True),
     params:
-        python=PYTHON,
+        python=with_python,
         device=CONFIG["device"],
         autoencoder=autoencoder_argument,
         code=transport_code("round_trip.py"),
@@ -177,7 +178,7 @@ rule measure_curve:
         runtime=more(120),
         gpu=gpu_if(True),
     params:
-        python=PYTHON,
+        python=with_python,
         device=CONFIG["device"],
         autoencoder=autoencoder_argument,
         alphas=lambda wildcards: json.dumps(
@@ -210,7 +211,7 @@ rule measure_bias:
         mem_mb=more(2000),
         runtime=more(120),
     params:
-        python=PYTHON,
+        python=with_python,
         entry=bias_entry,
         code=code("measure_bias.py"),
     shell:
@@ -234,7 +235,7 @@ rule plot_bias:
     conda:
         "../../envs/nopairs.yaml"
     params:
-        python=PYTHON,
+        python=with_python,
         code=code("plot_bias.py"),
     shell:
         "{params.python}/plot_bias.py --runs {input} --table {output.csv} --figure {output.png} 2>&1 | tee {log}"

@@ -7,7 +7,7 @@ from pairs of the small image and what the operator would make of it. Both are t
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -46,7 +46,7 @@ class ZeroShotDescent(PatchNRDescent):
 
 
 class ZeroShotPatchNR(Prior):
-    """A flow for each observation, from its own patches in their eight symmetries."""
+    """A flow for each observation, from its own patches in their eight symmetries, whatever `symmetries` says."""
 
     Options = PatchNROptions
     Reconstruction = ZeroShotDescent
@@ -55,7 +55,7 @@ class ZeroShotPatchNR(Prior):
 
     def __init__(self, options: PatchNROptions) -> None:
         super().__init__()
-        self.options = replace(options, symmetries=True)
+        self.options = options
 
     def reconstruct(
         self, observed: torch.Tensor, operator: Operator, options: ZeroShotDescent, seed: int = 0

@@ -29,7 +29,7 @@ class TrainingOptions:
     betas: decays of Adam's two moments.
     weight_decay: AdamW's; 0 is Adam.
     clip: largest norm of the gradient; 0 does not clip.
-    skips: so many batches whose loss is not finite are left out before the training fails.
+    skips: so many batches whose loss or its gradient is not finite are left out before the training fails.
     precision: auto takes bfloat16 where the hardware is faster with it, otherwise float32.
     compile: whether to pass the network through torch.compile.
     validate_every: steps between validations; the best validated weights are saved. 0 saves the final ones.
