@@ -97,6 +97,9 @@ def load_model(folder: Path) -> Any:
             f"{folder}: no {DESCRIPTION} there; name the folder of a trained model, such as results/models/photos/..."
         )
     family, kind, options = _read_description(folder)
+    copied = getattr(registry.find(FAMILIES[family], kind), "copied", None)
+    if copied and not Path(options[copied]).is_file():
+        options[copied] = str(folder / WEIGHTS)
     network = make(family, kind, options)
     load_weights(network, folder)
     return network.eval()

@@ -77,6 +77,26 @@ def test_a_published_dncnn_file_is_recognised_and_equals_ours(tmp_path: Path) ->
         assert torch.equal(load_restorer(published)(image), ours(image))
 
 
+@pytest.mark.parametrize("kind", ["dncnn", "esrgan"])
+def test_a_saved_published_network_needs_its_file_no_more(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"depth": 17, "width": 64} if kind == "dncnn" else {"blocks": 1}
+    torch.manual_seed(0)
+    published = tmp_path / "published.pth"
+    torch.save(make("restorer", kind, options).state_dict(), published)
+    read = load_restorer(published)
+    save_model(
+        tmp_path / "saved", "restorer", "pretrained", {"weights": str(published)}, read.state_dict(), {}
+    )
+    published.unlink()
+    image = torch.rand(1, 3, 24, 20)
+    with torch.inference_mode():
+        assert torch.equal(load_restorer(tmp_path / "saved")(image), read(image))
+    monkeypatch.chdir(tmp_path)
+    assert load_restorer(Path("saved/model.safetensors"))(image).isfinite().all()
+
+
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_training_begins_with_published_weights_of_the_same_size(tmp_path: Path, batch_norm: bool) -> None:
     published = dncnn()

@@ -90,7 +90,9 @@ rule fit_prior:
         gpu=lambda wildcards: gpu_if(is_learned_prior(wildcards), PROCESSES),
         nodes=lambda wildcards: 1 if is_learned_prior(wildcards) else None,
     params:
-        launch=lambda wildcards, input: TRAINER if is_learned_prior(wildcards) else PYTHON,
+        launch=lambda wildcards, input: (
+            TRAINER if is_learned_prior(wildcards) else PYTHON
+        ),
         device=CONFIG["device"],
         entry=lambda wildcards: entry_of(wildcards, "options", "training"),
         more=fit_prior_arguments,

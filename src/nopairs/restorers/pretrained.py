@@ -48,6 +48,7 @@ class Pretrained(nn.Module):
     """A restorer read from a file, RGB only. Nothing but tensors is read from it: no code in it runs."""
 
     Options = PretrainedOptions
+    copied = "weights"  # the option that names a file which a saved model has a copy of
 
     def __init__(self, options: PretrainedOptions) -> None:
         super().__init__()
@@ -92,7 +93,9 @@ def _read_weights(path: Path) -> dict[str, Any]:
     """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            # Of a saved model, which has its description beside it, the network is `model` here.
+            prefix = "model." if path.with_suffix(".json").is_file() else ""
+            return {name.removeprefix(prefix): value for name, value in load_file(path).items()}
         with warnings.catch_warnings():  # about pickles, which are refused anyway
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
