@@ -175,14 +175,17 @@ def _fetch_data(args: argparse.Namespace) -> None:
     from nopairs.data.store import Store
 
     store = Store(args.to, args.lock, args.mirror, args.jobs)
-    for name in args.names:
+    wanted = []
+    for name in args.names:  # all of them first: a mistake in the last one should not be told hours later
         entry = entries.load(name)
         if not entry.files:
             raise NopairsError(f"{name}: not to be fetched; name your own folder of it in the configuration")
-        files = entry.wanted_files(entry.only if args.only is None else args.only)
-        store.fetch(name, files)
+        wanted.append((entry, entry.wanted_files(entry.only if args.only is None else args.only)))
+    for entry, files in wanted:
+        store.fetch(entry.name, files)
+        place = args.to / entry.name
         print(
-            f"{name}: {len(files)} files in {args.to / name}; licence: {entry.licence}; cite: {entry.citation}"
+            f"{entry.name}: {len(files)} files in {place}; licence: {entry.licence}; cite: {entry.citation}"
         )
 
 
@@ -202,12 +205,20 @@ def _restore(args: argparse.Namespace) -> int:
     model = model.eval().to(pick_device(args.device))
     photos = len(plan_outputs(args.inputs, args.output))
     failures = restore_files(model, args.inputs, args.output, args.tile)
-    return _tell(args.output, photos, failures, "restore", "restored")
+    return _tell(args, photos, failures, "restore", "restored")
 
 
-def _tell(output: Path, photos: int, failures: Sequence[Failure], command: str, done: str) -> int:
-    """Say how many photos were worked on, and which failed; return the exit status."""
-    print(f"{output}: {photos - len(failures)} of {photos} photos {done}", flush=True)
+def _tell(args: argparse.Namespace, photos: int, failures: Sequence[Failure], command: str, done: str) -> int:
+    """Say how many photos were worked on, what was left out, and which failed; return the exit status."""
+    from nopairs.data.images import left_out
+
+    print(f"{args.output}: {photos - len(failures)} of {photos} photos {done}", flush=True)
+    for path in args.inputs:
+        if others := left_out(path):
+            counts = ", ".join(f"{number} {suffix}" for suffix, number in others.items())
+            print(
+                f"nopairs {command}: {path}: left out what is no image by its name: {counts}", file=sys.stderr
+            )
     if failures:
         print(f"nopairs {command}: photos that could not be {done}: {len(failures)}", file=sys.stderr)
         for failure in failures:
@@ -257,7 +268,7 @@ def _enhance(args: argparse.Namespace) -> int:
         args.output,
         "enhancing",
     )
-    return _tell(args.output, photos, failures, "enhance", "enhanced")
+    return _tell(args, photos, failures, "enhance", "enhanced")
 
 
 def alpha_value(text: str) -> float:

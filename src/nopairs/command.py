@@ -12,7 +12,9 @@ from pathlib import Path
 from nopairs.errors import MARK, NopairsError, one_line
 from nopairs.files import only_writer
 
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+# 128 + the signal, as shells have it: SIGINT, SIGPIPE.
+INTERRUPTED = 130
+UNREAD = 141
 
 
 def run(
@@ -23,7 +25,7 @@ def run(
     """Parse `argv`, call `main` and return the exit status; a `NopairsError` or `OSError` becomes one line on stderr.
 
     Adds the option ``--debug``, also to the parser's commands, which lets the traceback through. A script that has an option
-    ``--out`` is the only writer of it while it runs.
+    ``--out`` is the only writer of it while it runs. Where nobody reads the output any more, it ends without a word.
     """
     for one in _with_commands(parser):
         one.add_argument(
@@ -33,8 +35,12 @@ def run(
     args = parser.parse_args(argv)
     try:
         with _only_writer(args):
-            return main(args) or 0
+            status = main(args) or 0
+        print(end="", flush=True)
+        return status
     except (NopairsError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _is_unread():
+            return UNREAD
         if args.debug:
             raise
         print(f"{parser.prog}{MARK}{one_line(error)}", file=sys.stderr)
@@ -44,6 +50,16 @@ def run(
             raise
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return INTERRUPTED
+
+
+def _is_unread() -> bool:
+    """Whether nobody reads standard output any more, as behind `| head`; then nothing more goes there."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at Python's end
+        return True
+    return False
 
 
 def positive_int(text: str) -> int:

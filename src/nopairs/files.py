@@ -28,6 +28,7 @@ _UNWRITABLE = {
 }
 # More than a file system gives away beyond its limits, and nothing to one that has room.
 _PROBE_BYTES = 1 << 16
+_NAME_BYTES = 255  # of a file name, at most
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         _to_disk(temporary)
         temporary.replace(path)
     except Exception as error:
-        _explain(error, path)
+        explain(error, path)
         raise
     finally:
         with suppress(OSError):
@@ -72,7 +73,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
         temporary.replace(path)
     except Exception as error:
-        _explain(error, path)
+        explain(error, path)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -104,13 +105,14 @@ def only_writer(path: str | Path) -> Iterator[None]:
         lock.parent.mkdir(parents=True, exist_ok=True)
         file = _locked(lock, path)
     except OSError as error:
-        _explain(error, path)
+        explain(error, path)
         raise
     with file:
         try:
             yield
         except OSError as error:
-            _explain(error, path)
+            if _is_of(error, path):
+                explain(error, path)
             raise
         finally:
             with suppress(OSError):
@@ -181,7 +183,10 @@ def sha256(path: str | Path) -> str:
 
 
 def _temporary(path: Path, stem: str, suffix: str) -> Path:
-    return path.with_name(f".{stem}.{_HOST}-{os.getpid()}.tmp{suffix}")
+    end = f".{_HOST}-{os.getpid()}.tmp{suffix}"
+    if len(os.fsencode(f".{stem}{end}")) > _NAME_BYTES:
+        stem = hashlib.sha256(os.fsencode(stem)).hexdigest()[:16]
+    return path.with_name(f".{stem}{end}")
 
 
 def _is_running(process: int) -> bool:
@@ -194,7 +199,13 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def _explain(error: Exception, path: Path) -> None:
+def _is_of(error: OSError, path: Path) -> bool:
+    """Whether an error is of writing `path`: it names that or what lies in it, or nothing can be written there."""
+    named = Path(str(error.filename)).absolute()
+    return named.is_relative_to(path.absolute()) or _probe(path.parent) is not None
+
+
+def explain(error: Exception, path: Path) -> None:
     """Raise NopairsError if `error` is that `path` could not be written; some writers do not say so, so the disk is asked."""
     if isinstance(error, NopairsError):
         return

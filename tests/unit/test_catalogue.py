@@ -241,6 +241,15 @@ def test_a_new_dataset_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all(photo.sha256 == sha256_of(photo.photo, photo.side) for photo in found)
 
 
+def test_an_archive_is_unpacked_again_when_other_images_are_wanted(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(MINE.replace("ADDRESS", "https://a.test/"))
+    (tmp_path / "pairs.zip").write_bytes(archive("a_clean", "a_noisy"))
+    entry = entries.read(tmp_path / "mine.yaml")
+    for rules in (entry.images[:1], entry.images, entry.images[1:]):
+        images = sources._unpacked(replace(entry, images=rules), "pairs.zip", tmp_path / "pairs.zip")
+        assert len(images) == len(rules)
+
+
 def test_each_split_has_its_own_test_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entries, "CATALOGUE", tmp_path)
     monkeypatch.delenv(MIRROR_VARIABLE, raising=False)

@@ -118,3 +118,12 @@ def test_bm3d_takes_channels_apart_only_where_a_colour_axis_is_constant(
     restored = BM3D(BM3DOptions(SIGMA)).restore(image)
     assert seen == ([2, 2, 2] if apart else [3])
     np.testing.assert_allclose(restored, image, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
+def test_nlm_takes_images_of_a_side_of_one_pixel(
+    size: tuple[int, int], pair: tuple[np.ndarray, np.ndarray]
+) -> None:
+    image = pair[1][: size[0], : size[1]]
+    restored = NLM(NLMOptions(SIGMA)).restore(image)
+    assert restored.shape == image.shape and np.isfinite(restored).all()

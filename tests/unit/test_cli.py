@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import os
 import re
 import subprocess
 import sys
@@ -106,6 +107,25 @@ def test_failures_are_listed_and_the_rest_is_written(
     assert lines[-3] == "nopairs restore: photos that could not be restored: 2"
     assert lines[-2].startswith(f"  {tmp_path / 'in' / 'empty.png'}: the file is empty")
     assert lines[-1].startswith(f"  {tmp_path / 'in' / 'text.jpg'}: not an image")
+
+
+def test_what_is_no_image_by_its_name_is_told(
+    tmp_path: Path, restore: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo_file(tmp_path / "in" / "a.png")
+    for name in ("b.HEIC", "c.HEIC", "notes.txt"):
+        (tmp_path / "in" / name).touch()
+    assert restore(tmp_path / "in", "-o", tmp_path / "out") == 0
+    told = f"nopairs restore: {tmp_path / 'in'}: left out what is no image by its name: 2 .heic, 1 .txt\n"
+    assert told in capsys.readouterr().err
+
+
+def test_names_of_any_bytes_and_of_the_longest(tmp_path: Path, restore: Callable[..., int]) -> None:
+    names = [os.fsdecode(b"caf\xe9.png"), "n" * 248 + ".png"]
+    for name in names:
+        photo_file(tmp_path / "in" / name)
+    assert restore(tmp_path / "in", "-o", tmp_path / "out") == 0
+    assert tree(tmp_path / "out") == sorted(names)
 
 
 def test_a_model_that_breaks_on_one_photo_restores_the_others(tmp_path: Path) -> None:

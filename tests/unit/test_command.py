@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,28 @@ def test_interruption_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert command.run(interrupt, argparse.ArgumentParser(prog="script"), []) == command.INTERRUPTED
     assert capsys.readouterr().err == "script: interrupted\n"
+
+
+@pytest.mark.parametrize("lines", [1, 10_000])
+def test_it_ends_without_a_word_where_nobody_reads(
+    lines: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    def show(_: argparse.Namespace) -> None:
+        for line in range(lines):
+            print(line)
+
+    with os.fdopen(writer, "w") as unread:
+        monkeypatch.setattr("sys.stdout", unread)
+        assert command.run(show, argparse.ArgumentParser(prog="script"), []) == command.UNREAD
+    assert capsys.readouterr().err == ""
+
+
+def test_a_pipe_that_broke_elsewhere_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: argparse.Namespace) -> None:
+        raise BrokenPipeError("a worker is gone")
+
+    assert command.run(fail, argparse.ArgumentParser(prog="script"), []) == 1
+    assert "a worker is gone" in capsys.readouterr().err

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -330,3 +334,66 @@ def test_a_copy_of_a_dataset_is_looked_at_as_own_folders_are(tmp_path: Path) -> 
     (tmp_path / "copy/train/degraded/a.png").unlink()
     with pytest.raises(NopairsError, match="'a' has only one of clean and degraded"):
         checks.check_folders(resolved)
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, Any]:
+    """A user's folders of photos that can be cut into tiles of 16 pixels."""
+    for k, place in enumerate(("clean/c0", "clean/c1", "noisy/n0", "noisy/n1")):
+        save(tmp_path / f"{place}.png", k)
+    named = {"clean": str(tmp_path / "clean"), "degraded": str(tmp_path / "noisy")}
+    return {"source": "folder", "tile": 16, "scale": 1, "test_every": 2, **named}
+
+
+def paired(own: dict[str, Any], role: str, place: Path, names: Sequence[str] = ("a", "a")) -> dict[str, Any]:
+    """The same with one pair."""
+    for side, name in zip(checks.SIDES, names, strict=True):
+        save(place / side / f"{name}.png", len(place.name) + len(side))
+    return own | {role: {side: str(place / side) for side in checks.SIDES}}
+
+
+def test_a_name_that_is_not_utf8_is_refused(own: dict[str, Any], tmp_path: Path) -> None:
+    save(tmp_path / "noisy" / os.fsdecode(b"caf\xe9.png"), 9)
+    with pytest.raises(NopairsError, match=r"noisy/caf\\xe9\.png: its name is not UTF-8; rename it"):
+        checks.check_folders(own)
+
+
+def test_deep_folders_give_names_that_a_file_can_have(own: dict[str, Any], tmp_path: Path) -> None:
+    deep = tmp_path / "noisy" / "/".join(["é" * 80] * 3)
+    for k in range(3):
+        save(deep / f"{k}.png", 10 + k)
+    photos = collect(own, Store(tmp_path / "data", tmp_path / "data.lock"))
+    write_dataset(photos, tmp_path / "out", Recipe(16, 16, None, seed=0))
+    assert len({photo.photo for photo in photos}) == len(photos) == 7
+    assert photos == collect(own, Store(tmp_path / "data", tmp_path / "data.lock"))
+
+
+def test_a_folder_within_one_of_another_role_is_refused(own: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(NopairsError, match=f"{tmp_path} holds {tmp_path}/noisy; name folders apart"):
+        checks.check_folders(own | {"clean": str(tmp_path)})
+    checks.check_folders(paired(own, "pairs", tmp_path / "clean/paired"))
+    with pytest.raises(NopairsError, match=r"clean holds .*clean/of_val/clean; name folders apart"):
+        checks.check_folders(paired(own, "val", tmp_path / "clean/of_val"))
+
+
+def test_one_photo_found_twice_is_not_to_be_removed(own: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(NopairsError, match=r"c0\.png: the same photo as .*c0\.png, .*; name folders apart"):
+        folders(tmp_path, test_every=2, degraded=str(tmp_path / "clean"))
+
+
+def test_names_of_pairs_are_equal_however_their_letters_are_composed(
+    own: dict[str, Any], tmp_path: Path
+) -> None:
+    names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]
+    checks.check_folders(paired(own, "val", tmp_path / "val", names))
+
+
+def test_photos_of_pairs_are_cut_too(own: dict[str, Any], tmp_path: Path) -> None:
+    dataset = paired(own, "pairs", tmp_path / "pairs")
+    checks.check_folders(dataset)
+    for side in checks.SIDES:
+        save(tmp_path / "pairs" / side / "a.png", 7, (12, 48))
+    with pytest.raises(
+        NopairsError, match=r"pairs/clean/a\.png: 48x12 pixels, smaller than a training tile of 16"
+    ):
+        checks.check_folders(dataset)

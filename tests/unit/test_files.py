@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -140,3 +143,44 @@ def test_a_folder_without_permission_is_named(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(NopairsError, match="permission denied"):
         files.check_writable(tmp_path)
+
+
+def test_a_full_disk_is_that_of_the_output_only_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*name: str) -> None:
+        with files.only_writer(tmp_path / "out"):
+            raise OSError(errno.ENOSPC, "No space left on device", *name)
+
+    with pytest.raises(OSError, match="/elsewhere/file"):
+        fail("/elsewhere/file")
+    with pytest.raises(OSError, match="No space"):
+        fail()
+    with pytest.raises(NopairsError, match="out: cannot be written: the disk is full"):
+        fail(str(tmp_path / "out/file"))
+    monkeypatch.setattr(files, "_probe", lambda folder: errno.ENOSPC)
+    with pytest.raises(NopairsError, match="out: cannot be written: the disk is full"):
+        fail()
+
+
+def test_a_lock_that_was_deleted_before_it_was_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, lock_file = tmp_path / ".out.lock", fcntl.flock
+    calls: list[int] = []
+
+    def late(file: IO[str], operation: int) -> None:
+        if not calls:  # whoever held it ends just now
+            lock.unlink()
+        calls.append(operation)
+        lock_file(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with files.only_writer(tmp_path / "out"):
+        assert len(calls) == 2 and lock.read_text().startswith(f"process {os.getpid()} on ")
+
+
+def test_the_longest_names_can_be_written(tmp_path: Path) -> None:
+    for letter in "ab":
+        files.write_json(tmp_path / (letter * 250 + ".json"), letter)
+    assert sorted(map(files.read_json, tmp_path.iterdir())) == ["a", "b"]

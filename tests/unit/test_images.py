@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -547,6 +548,8 @@ def test_list_images(tmp_path: Path) -> None:
     assert left_out(tmp_path / "phone") == {"without suffix": 1, ".heic": 2}
     with pytest.raises(NopairsError, match=r"holds no image, .*but 2 \.heic; known suffixes are"):
         list_images(tmp_path / "phone")
+    (tmp_path / "phone" / os.fsdecode(b"a.\xe9")).touch()
+    assert left_out(tmp_path / "phone") == {"without suffix": 1, ".\\xe9": 1, ".heic": 2}
 
 
 def test_links_to_photos_and_folders_are_followed_but_not_in_circles(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from nopairs.data import preprocess
+from nopairs.data.channels import Channels
 from nopairs.data.images import encode_png, read_rgb
 from nopairs.data.photos import SourcePhoto
 from nopairs.data.preprocess import PARTS, Recipe, write_dataset
@@ -167,3 +168,12 @@ def test_a_bad_photo_is_named(tmp_path: Path, sources: list[SourcePhoto], jobs: 
     with pytest.raises(NopairsError, match=r"clean_clean_b\.png"):
         write_dataset(sources, tmp_path / "out", RECIPE, jobs)
     assert not (tmp_path / "out/index.csv").exists()
+
+
+def test_statistics_of_channels_go_when_they_are_not_asked_for(
+    tmp_path: Path, sources: list[SourcePhoto]
+) -> None:
+    write_dataset(sources, tmp_path / "out", replace(RECIPE, normalise_channels=True))
+    assert Channels.read(tmp_path / "out")
+    write_dataset(sources, tmp_path / "out", RECIPE)
+    assert Channels.read(tmp_path / "out") is None

@@ -8,6 +8,7 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from http_server import Server, serving
@@ -205,3 +206,66 @@ def test_where_a_file_system_has_no_locks_files_come_all_the_same(
     monkeypatch.setattr(fcntl, "flock", refuse)
     paths = store(tmp_path).fetch("d", remote(server))
     assert [path.read_bytes() for path in paths] == list(CONTENT.values())
+
+
+def test_a_file_of_another_hash_stays_until_the_right_one_came(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = remote(server)
+    path = store(tmp_path).fetch("d", files)[0]
+    path.write_bytes(b"changed by hand")
+    server.files.clear()
+    with pytest.raises(NopairsError, match=r"d/in/0\.png: cannot be had \(.*404"):
+        store(tmp_path).fetch("d", files)
+    assert path.read_bytes() == b"changed by hand"
+    assert f"{path}: its sha256 is " in capsys.readouterr().err
+
+
+def test_what_has_no_address_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NopairsError, match=r"cannot be had \(it has no address\)"):
+        store(tmp_path).fetch("d", [RemoteFile("a.png", (), None, None)])
+
+
+def test_each_experiment_records_what_lay_there_already(server: Server, tmp_path: Path) -> None:
+    files = remote(server, hashes=False)
+    paths = store(tmp_path).fetch("d", files)
+    second = Store(tmp_path / "data", tmp_path / "second.lock", patience=QUICK)
+    second.fetch("d", files)
+    assert second.lock.read() == store(tmp_path).lock.read()
+    paths[0].write_bytes(b"changed by hand")
+    server.files["/in/0.png"] = b"changed by hand"
+    with pytest.raises(NopairsError, match=r"second\.lock has"):
+        second.fetch("d", files)
+
+
+def test_a_complete_folder_may_be_read_only(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = remote(server)
+    paths = store(tmp_path).fetch("d", files)
+    opened = Path.open
+
+    def read_only(path: Path, mode: str = "r") -> IO[Any]:
+        if mode[0] != "r":
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return opened(path, mode)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    assert store(tmp_path).fetch("d", files) == paths
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nopairs.data.store.download", full)
+    with pytest.raises(NopairsError, match=r"d/\.a\.png\.part: cannot be written: the disk is full"):
+        store(tmp_path).fetch("d", [RemoteFile("a.png", ("http://a.test/a.png",), None, None)])
+
+
+def test_every_name_is_checked_before_the_first_is_fetched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "fetch", "embedded", "set5x"]) == 1
+    assert "no dataset 'set5x'" in capsys.readouterr().err and not list(tmp_path.iterdir())

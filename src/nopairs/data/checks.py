@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 from nopairs.data.formats import Header, read_header
 from nopairs.data.photos import PAIRED_ROLES, SourcePhoto
-from nopairs.data.sources import copied_photos, photos_of
+from nopairs.data.sources import SHARED_ROLES, copied_photos, photos_of
 from nopairs.errors import NopairsError
 
 SIDES = ("clean", "degraded")
@@ -23,14 +24,27 @@ def check_folders(dataset: dict[str, Any]) -> None:
     Raises:
         NopairsError: a folder is missing or empty; a file is no image by its header, an animation or too large; a training
             photo is smaller than a tile; one side is grey where the other has colour; two photos of a folder have one name;
-            the images of a pair differ in name or size.
+            the images of a pair differ in name or size; a folder lies in one of another role.
     """
+    _refuse_nested(dataset)
     if "folder" in dataset:
         _checked_headers(copied_photos(dataset), dataset)
-    for role in ("", *PAIRED_ROLES):
-        folders = dataset.get(role) if role else dataset
-        if folders and set(SIDES) <= folders.keys():
-            _refuse_one_grey_side(folders, _checked_headers(photos_of(folders, role), dataset))
+    for role, folders in _own_folders(dataset):
+        _refuse_one_grey_side(folders, _checked_headers(photos_of(folders, role), dataset))
+
+
+def _own_folders(dataset: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The user's folders `clean` and `degraded` of each role; the unpaired ones have none."""
+    found = [("", dataset), *((role, dataset.get(role) or {}) for role in PAIRED_ROLES)]
+    return [(role, folders) for role, folders in found if set(SIDES) <= folders.keys()]
+
+
+def _refuse_nested(dataset: dict[str, Any]) -> None:
+    """A folder is listed with its sub-folders: what lies in one of them would be in two roles."""
+    named = [(role or side, Path(folders[side])) for role, folders in _own_folders(dataset) for side in SIDES]
+    for (role, outer), (other, inner) in permutations(named, 2):
+        if {role, other} not in SHARED_ROLES and outer.resolve() in inner.resolve().parents:
+            raise NopairsError(f"{outer} holds {inner}; name folders apart")
 
 
 def _checked_headers(photos: Iterable[SourcePhoto], dataset: dict[str, Any]) -> Headers:

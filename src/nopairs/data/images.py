@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -159,8 +160,13 @@ def list_images(path: str | Path) -> list[Path]:
 def left_out(path: str | Path) -> dict[str, int]:
     """Return how many files of a folder `list_images` leaves out for their suffix, by suffix; hidden ones do not count."""
     path = Path(path)
-    suffixes = Counter(file.suffix.lower() for file in (_files(path) if path.is_dir() else ()))
+    suffixes = Counter(shown(file.suffix.lower()) for file in (_files(path) if path.is_dir() else ()))
     return {suffix or "without suffix": n for suffix, n in sorted(suffixes.items()) if suffix not in SUFFIXES}
+
+
+def shown(name: str) -> str:
+    """A file's name for printing, which fails on what is not UTF-8."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:

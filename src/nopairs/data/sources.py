@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,7 +17,7 @@ from PIL import Image
 from nopairs.data import entries
 from nopairs.data.archives import is_archive, unpack
 from nopairs.data.entries import FOLDER, TRAINING_SCENES, Entry, ImageRule
-from nopairs.data.images import list_images
+from nopairs.data.images import list_images, shown
 from nopairs.data.photos import MORE_CLEAN, PAIRED_ROLES, SourcePhoto
 from nopairs.data.splits import split_scenes
 from nopairs.data.store import Store, exclusive
@@ -25,6 +27,7 @@ from nopairs.files import atomic_folder, sha256
 # Roles that one file may have together: the real pairs are training photos, with what the unpaired half does not see.
 SHARED_ROLES = ({"clean", "pairs"}, {"degraded", "pairs"}, {"clean", MORE_CLEAN})
 PAPER_ROLES = (*SHARED_ROLES, {"val", "test"})  # what papers do that select on the set they report
+NAME_BYTES = 180  # of a photo's name, at most: the places of tiles and suffixes are appended
 
 
 def collect(settings: dict[str, Any], store: Store) -> list[SourcePhoto]:
@@ -156,14 +159,35 @@ def _unpacked(entry: Entry, name: str, archive: Path) -> dict[str, Path]:
 
 def _own_images(settings: dict[str, Any]) -> dict[str, Path]:
     root = Path(settings["folder"])
-    return {str(path.relative_to(root)): path for path in list_images(root)}
+    return {str(path.relative_to(root)): path for path in _listed(root)}
+
+
+def _listed(folder: str | Path) -> list[Path]:
+    """The images of a user's folder; raises NopairsError as `list_images` does, and for a name that no table can hold."""
+    images = list_images(folder)
+    for path in images:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise NopairsError(f"{shown(str(path))}: its name is not UTF-8; rename it") from None
+    return images
+
+
+def _name(path: str) -> str:
+    """What a photo is called after its path without suffix: as a file name, of equal letters however they were composed."""
+    name = unicodedata.normalize("NFC", path).replace("/", "__")
+    letters = os.fsencode(name)
+    if len(letters) <= NAME_BYTES:
+        return name
+    ending = "-" + hashlib.sha256(letters).hexdigest()[:16]
+    return letters[: NAME_BYTES - len(ending)].decode(errors="ignore") + ending
 
 
 def _match(entry: Entry, name: str, path: Path) -> tuple[ImageRule, SourcePhoto] | None:
     for rule in entry.images:
         if match := rule.match.fullmatch(name):
             named = match.groupdict()
-            photo = (named.get("photo") or Path(name).stem).replace("/", "__")
+            photo = _name(named.get("photo") or Path(name).stem)
             scene = rule.scene or named.get("scene") or photo
             return rule, SourcePhoto(str(path), "", rule.side, photo, scene, rule.scale, "", rule.part)
     return None
@@ -215,12 +239,13 @@ def photos_of(folders: Mapping[str, Any], role: str = "") -> list[SourcePhoto]:
     """List a user's folders `clean` and `degraded`: those of a role that holds pairs, or the unpaired ones, whose sides are their roles.
 
     Raises:
-        NopairsError: a folder is empty or missing; two photos of a folder have one name; a photo of a pair is missing.
+        NopairsError: a folder is empty or missing; a name is not UTF-8; two photos of a folder have one name; a photo of a
+            pair is missing.
     """
     photos = [
         _photo(path, role or side, side, Path(folders[side]))
         for side in TRAINING_SCENES
-        for path in list_images(folders[side])
+        for path in _listed(folders[side])
     ]
     named = _by_name(role or "folder", photos)
     if role and (alone := sorted(named[role, "clean"].keys() ^ named[role, "degraded"].keys())):
@@ -232,8 +257,7 @@ def photos_of(folders: Mapping[str, Any], role: str = "") -> list[SourcePhoto]:
 
 
 def _photo(path: Path, role: str, side: str, root: Path) -> SourcePhoto:
-    name = path.name if root.is_file() else str(path.relative_to(root))
-    name = name.rsplit(".", 1)[0].replace("/", "__")
+    name = _name((path.name if root.is_file() else str(path.relative_to(root))).rsplit(".", 1)[0])
     return SourcePhoto(str(path), role, side, name, name, 1.0, "")
 
 
@@ -268,7 +292,8 @@ def _refuse_shared(photos: list[SourcePhoto], allowed: Iterable[set[str]]) -> No
         for other in seen.setdefault(photo.sha256, []):
             if other.role == photo.role or {other.role, photo.role} in allowed or not photo.overlaps(other):
                 continue
+            advice = "name folders apart" if photo.path == other.path else "remove one"
             raise NopairsError(
-                f"{photo.path}: the same photo as {other.path}, in roles {photo.role} and {other.role}; remove one"
+                f"{photo.path}: the same photo as {other.path}, in roles {photo.role} and {other.role}; {advice}"
             )
         seen[photo.sha256].append(photo)

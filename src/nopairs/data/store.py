@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ from nopairs.data.download import PATIENCE, Patience, Unavailable, discard, down
 from nopairs.data.entries import RemoteFile
 from nopairs.data.phantoms import write_phantom
 from nopairs.errors import NopairsError
-from nopairs.files import sha256
+from nopairs.files import explain, sha256
 
 MIRROR_VARIABLE = "NOPAIRS_MIRROR"
 # An address of what the code draws; its number follows.
@@ -119,27 +119,30 @@ class Store:
         path = self.path(dataset, file)
         if path.is_file():
             advance(path.stat().st_size)
-            if self._wrong(dataset, file, path) is None:
+            wrong = self._wrong(dataset, file, path)
+            if wrong is None:
+                self._trust(dataset, file, path)
                 return path
-            tqdm.write(f"{path}: wrong hash; fetching it again", file=sys.stderr)
+            tqdm.write(f"{path}: {wrong}; fetching it again", file=sys.stderr)
             advance(-path.stat().st_size)
-            path.unlink()
         part = path.with_name(f".{path.name}.part")
         part.parent.mkdir(parents=True, exist_ok=True)
         address = self._get(dataset, file, part, advance)
         if wrong := self._wrong(dataset, file, part):
             discard(part)
             raise NopairsError(f"{dataset}/{file.path} from {address}: {wrong}; nothing of it was kept")
-        if file.hash is None or not file.hash.startswith("sha256"):
-            name = f"{dataset}/{file.path}"
-            if name not in self.lock.read():
-                self.lock.record(name, sha256(part))
-                tqdm.write(
-                    f"{name}: nobody published its sha256; {self.lock.path} has it now", file=sys.stderr
-                )
+        self._trust(dataset, file, part)
         part.replace(path)
         discard(part)
         return path
+
+    def _trust(self, dataset: str, file: RemoteFile, path: Path) -> None:
+        """Record the hash of a file whose sha256 nobody published, unless that was done before."""
+        name = f"{dataset}/{file.path}"
+        if (file.hash or "").startswith("sha256") or name in self.lock.read():
+            return
+        self.lock.record(name, sha256(path))
+        tqdm.write(f"{name}: nobody published its sha256; {self.lock.path} has it now", file=sys.stderr)
 
     def _get(self, dataset: str, file: RemoteFile, part: Path, advance: Callable[[int], object]) -> str:
         """Get a file from the first address that gives it, and return that."""
@@ -155,10 +158,13 @@ class Store:
                 return address
             except Unavailable as error:
                 reasons.append(str(error))
+            except OSError as error:
+                explain(error, part)
+                raise
             if self._stop.is_set():
                 break
         raise NopairsError(
-            f"{dataset}/{file.path}: cannot be had ({'; '.join(reasons)}); on a machine with internet, run"
+            f"{dataset}/{file.path}: cannot be had ({'; '.join(reasons) or 'it has no address'}); on a machine with internet, run"
             f" `nopairs data fetch {dataset} --to FOLDER`, and set {MIRROR_VARIABLE} to that folder"
         )
 
@@ -191,10 +197,14 @@ class Store:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock on what will be at `path`, for which other processes wait; it is a hidden file beside it."""
+    """Hold a lock on what will be at `path`, for which other processes wait; it is a hidden file beside it.
+
+    Where the file system knows no locks, or nothing may be written, there is none.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name.lstrip('.')}.lock").open("w") as file:
-        with suppress(OSError):  # some cluster file systems have no locks
+    with ExitStack() as held:
+        with suppress(OSError):
+            file = held.enter_context(path.with_name(f".{path.name.lstrip('.')}.lock").open("w"))
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

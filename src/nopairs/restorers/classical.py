@@ -12,8 +12,9 @@ from torch import nn
 
 from nopairs.errors import NopairsError
 
-# BM3D's library crashes on images of 8x8 pixels, one of its blocks; smaller sides than this are mirrored.
+# Smaller sides are mirrored: BM3D's library crashes on images of 8x8 pixels, one of its blocks; scikit-image drops sides of 1 pixel.
 BM3D_SIDE = 16
+NLM_SIDE = 2
 
 
 class ClassicalRestorer(nn.Module, ABC):
@@ -63,15 +64,16 @@ class NLM(ClassicalRestorer):
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Restore float32 (height, width, 3) in [0, 1]; the result is clipped to [0, 1]."""
         options = self.options
+        height, width = image.shape[:2]
         restored = denoise_nl_means(
-            image,
+            _mirrored(image, NLM_SIDE),
             patch_size=options.patch_size,
             patch_distance=options.patch_distance,
             h=0.8 * options.strength,
             sigma=options.strength,
             fast_mode=True,
             channel_axis=-1,
-        )
+        )[:height, :width]
         return np.clip(restored, 0, 1).astype(np.float32)
 
 
@@ -107,9 +109,7 @@ class BM3D(ClassicalRestorer):
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Restore float32 (height, width, 3) in [0, 1]; the result is clipped to [0, 1]."""
         height, width = image.shape[:2]
-        missing = [(0, max(BM3D_SIDE - side, 0)) for side in (height, width)]
-        pixels = np.pad(image.astype(np.float64), [*missing, (0, 0)], mode="symmetric")
-        restored = self._filter(pixels)[:height, :width]
+        restored = self._filter(_mirrored(image.astype(np.float64), BM3D_SIDE))[:height, :width]
         return np.clip(restored, 0, 1).astype(np.float32)
 
     def _filter(self, pixels: np.ndarray) -> np.ndarray:
@@ -126,6 +126,12 @@ class BM3D(ClassicalRestorer):
                 [bm3d.bm3d(channel, self.options.strength, profile) for channel in (red, green, blue)], -1
             )
         return bm3d.bm3d_rgb(pixels, self.options.strength, profile)
+
+
+def _mirrored(image: np.ndarray, least: int) -> np.ndarray:
+    """Mirror an image (height, width, 3) at its right and lower border until no side is smaller than `least`."""
+    missing = [(0, max(least - side, 0)) for side in image.shape[:2]]
+    return np.pad(image, [*missing, (0, 0)], mode="symmetric")
 
 
 def _check_strength(name: str, strength: float) -> None:
