@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -54,12 +55,15 @@ def run(
 
 def _is_unread() -> bool:
     """Whether nobody reads standard output any more, as behind `| head`; then nothing more goes there."""
+    output = select.poll()
     try:
-        print(flush=True)
-    except BrokenPipeError:
+        output.register(sys.stdout.fileno(), 0)
+    except OSError:  # no file
+        return False
+    unread = any(event & select.POLLERR for _, event in output.poll(0))
+    if unread:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at Python's end
-        return True
-    return False
+    return unread
 
 
 def positive_int(text: str) -> int:

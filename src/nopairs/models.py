@@ -98,7 +98,7 @@ def load_model(folder: Path) -> Any:
         )
     family, kind, options = _read_description(folder)
     copied = getattr(registry.find(FAMILIES[family], kind), "copied", None)
-    if copied and not Path(options[copied]).is_file():
+    if copied in options and not Path(options[copied]).is_file():
         options[copied] = str(folder / WEIGHTS)
     network = make(family, kind, options)
     load_weights(network, folder)

@@ -371,7 +371,11 @@ def test_deep_folders_give_names_that_a_file_can_have(own: dict[str, Any], tmp_p
 def test_a_folder_within_one_of_another_role_is_refused(own: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(NopairsError, match=f"{tmp_path} holds {tmp_path}/noisy; name folders apart"):
         checks.check_folders(own | {"clean": str(tmp_path)})
-    checks.check_folders(paired(own, "pairs", tmp_path / "clean/paired"))
+    pairs = paired(own, "pairs", tmp_path / "clean/paired")["pairs"]
+    with pytest.raises(NopairsError, match="clean/paired/degraded; name folders apart"):
+        checks.check_folders(own | {"pairs": pairs})
+    (tmp_path / "clean/paired/degraded").rename(tmp_path / "noisy/paired")
+    checks.check_folders(own | {"pairs": pairs | {"degraded": str(tmp_path / "noisy/paired")}})
     with pytest.raises(NopairsError, match=r"clean holds .*clean/of_val/clean; name folders apart"):
         checks.check_folders(paired(own, "val", tmp_path / "clean/of_val"))
 

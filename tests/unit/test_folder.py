@@ -41,6 +41,11 @@ def test_restored_files_are_taken_by_name(folders: Path) -> None:
     assert report_fixture.run_script("restore", *arguments, "--out", folders / "out") == 0
     for name in ("0.png", "1.png", "2.png"):
         np.testing.assert_array_equal(read_rgb(folders / "out" / name), read_rgb(folders / "theirs" / name))
+    composed, as_macs_have_it = "caf\u00e9.png", "cafe\u0301.png"
+    (folders / "theirs/0.png").rename(folders / "theirs" / as_macs_have_it)
+    np.testing.assert_array_equal(
+        load_model(folders / "model").restored(composed), read_rgb(folders / "theirs" / as_macs_have_it)
+    )
     (folders / "theirs/1.png").unlink()
     assert report_fixture.run_script("restore", *arguments, "--out", folders / "again") == 1
     assert not (folders / "again").exists()

@@ -90,6 +90,11 @@ def test_a_saved_published_network_needs_its_file_no_more(
         tmp_path / "saved", "restorer", "pretrained", {"weights": str(published)}, read.state_dict(), {}
     )
     published.unlink()
+    save_model(tmp_path / "own", "restorer", kind, options, make("restorer", kind, options).state_dict(), {})
+    assert (
+        make("restorer", "pretrained", {"weights": str(tmp_path / "own/model.safetensors")}).scale
+        == read.scale
+    )
     image = torch.rand(1, 3, 24, 20)
     with torch.inference_mode():
         assert torch.equal(load_restorer(tmp_path / "saved")(image), read(image))

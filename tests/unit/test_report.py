@@ -30,6 +30,7 @@ from nopairs.reporting import graph, provenance, report, slider
 from nopairs.reporting.figures import table_plot
 from nopairs.reporting.headline import headline
 from nopairs.reporting.reading import read_table
+from nopairs.reporting.tables import VIEWS
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report" / "captions"
 
@@ -154,6 +155,7 @@ def test_the_clean_images_own_way_is_never_the_best(tree: Tree) -> None:
     assert best == [methods.astype(float).idxmax()]
     bold = [t.get_text() for t in table_plot(table).findobj(Text) if t.get_fontweight() == "bold"]
     assert f"{methods.max():.2f}" in bold and "99.00" not in bold
+    assert "Bold: the best mean of a method." in VIEWS[".md"](table)
 
 
 def test_headline_is_the_tables_arithmetic(tree: Tree) -> None:

@@ -221,6 +221,16 @@ def test_a_file_of_another_hash_stays_until_the_right_one_came(
     assert f"{path}: its sha256 is " in capsys.readouterr().err
 
 
+def test_a_store_that_is_its_own_mirror_mends_what_it_has_from_elsewhere(
+    server: Server, tmp_path: Path
+) -> None:
+    mirror = str(tmp_path / "data")
+    path = store(tmp_path, mirror).fetch("d", remote(server))[0]
+    path.write_bytes(b"changed by hand")
+    store(tmp_path, mirror).fetch("d", remote(server))
+    assert path.read_bytes() == CONTENT["in/0.png"]
+
+
 def test_what_has_no_address_says_so(tmp_path: Path) -> None:
     with pytest.raises(NopairsError, match=r"cannot be had \(it has no address\)"):
         store(tmp_path).fetch("d", [RemoteFile("a.png", (), None, None)])

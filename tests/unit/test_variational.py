@@ -91,6 +91,23 @@ def test_an_image_that_diverges_leaves_the_others_alone(capsys: pytest.CaptureFi
     assert torch.isfinite(found).all() and not torch.equal(found[1:], SMALLER.start(observed)[1:])
 
 
+def test_a_batch_is_done_when_its_images_are_settled_or_diverged() -> None:
+    observed = SMALLER.observe(torch.cat([texture(0), texture(1)]), torch.Generator().manual_seed(0))
+    seen = []
+
+    def second_explodes(image: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        seen.append(image.detach().clone())
+        broken = torch.tensor([0.0, torch.inf if len(seen) == 2 else 0.0])
+        return 1e-3 * power(image, generator) + broken
+
+    options = DescentOptions(strength=1.0, steps=100, discrepancy=1.0)
+    found = minimise(observed, SMALLER, second_explodes, options)
+    assert 2 < len(seen) < 60
+    torch.testing.assert_close(found[1], seen[0][1])  # the best so far, not where momentum took it
+    alone = minimise(observed[:1], SMALLER, lambda image, g: 1e-3 * power(image, g), options)
+    torch.testing.assert_close(found[:1], alone, atol=1e-5, rtol=0)
+
+
 def test_what_the_last_step_broke_is_not_returned() -> None:
     image = torch.full((1, 1, 8, 8), 0.5, requires_grad=True)
     operator = Identity(IdentityOptions(noise=0.1))

@@ -41,9 +41,12 @@ def _own_folders(dataset: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def _refuse_nested(dataset: dict[str, Any]) -> None:
     """A folder is listed with its sub-folders: what lies in one of them would be in two roles."""
-    named = [(role or side, Path(folders[side])) for role, folders in _own_folders(dataset) for side in SIDES]
-    for (role, outer), (other, inner) in permutations(named, 2):
-        if {role, other} not in SHARED_ROLES and outer.resolve() in inner.resolve().parents:
+    named = [
+        (role or side, side, Path(folders[side])) for role, folders in _own_folders(dataset) for side in SIDES
+    ]
+    for (role, side, outer), (other, its_side, inner) in permutations(named, 2):
+        shared = {role, other} in SHARED_ROLES and side == its_side
+        if not shared and outer.resolve() in inner.resolve().parents:
             raise NopairsError(f"{outer} holds {inner}; name folders apart")
 
 

@@ -173,7 +173,9 @@ class Store:
             return []
         if "://" in self.mirror:
             return [f"{self.mirror.rstrip('/')}/{dataset}/{quote(file.path)}"]
-        return [str(Path(self.mirror) / dataset / file.path)]
+        mirrored = Path(self.mirror) / dataset / file.path
+        # A store may be its own mirror: what is wrong there is no help.
+        return [] if mirrored.resolve() == self.path(dataset, file).resolve() else [str(mirrored)]
 
     def _wrong(self, dataset: str, file: RemoteFile, path: Path) -> str | None:
         """What is wrong with a file's hash; None if it is the published one, or the one recorded, or if none is known."""

@@ -101,7 +101,7 @@ def descend(
             diverged |= lost
             if bool(diverged.all()):
                 break
-        if settled.all(image.detach(), misfit.detach() * (2 / observed[0].numel())):
+        if settled.all(image.detach(), misfit.detach() * (2 / observed[0].numel()), diverged):
             break
         better = (now <= best_losses) & ~diverged
         best_losses = torch.where(better, now, best_losses)
@@ -132,18 +132,18 @@ class Settled:
         self.images: dict[int, torch.Tensor] = {}
         self._larger = torch.empty(0, dtype=torch.bool)
 
-    def all(self, images: torch.Tensor, residuals: torch.Tensor) -> bool:
-        """Keep the images whose mean squared residual, in noise variances, has fallen far enough; tell whether all are kept.
+    def all(self, images: torch.Tensor, residuals: torch.Tensor, diverged: torch.Tensor) -> bool:
+        """Keep the images whose mean squared residual, in noise variances, has fallen far enough; tell whether all are kept, or lost.
 
         A start with a smaller one, such as an observation that is not blurred, is not done before it has begun.
         """
         small = residuals <= self.discrepancy
         if not len(self._larger):
             self._larger = ~small
-        for k in (small & self._larger).nonzero()[:, 0].tolist():
+        for k in (small & self._larger & ~diverged).nonzero()[:, 0].tolist():
             self.images.setdefault(k, images[k].clone())
         self._larger |= ~small
-        return len(self.images) == len(images)
+        return all(lost or k in self.images for k, lost in enumerate(diverged.tolist()))
 
     def put_in(self, images: torch.Tensor) -> torch.Tensor:
         """Return `images` with the kept ones in their places."""

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from nopairs.errors import NopairsError
 from nopairs.reporting import style
-from nopairs.reporting.reading import competing
+from nopairs.reporting.reading import competing, of_methods
 
 
 @style.styled()
@@ -184,7 +184,10 @@ def _table_notes(figure: Figure, table: pd.DataFrame, shown: set[str]) -> None:
     """Write below the panels what the marks mean, of how many images, and why metrics are missing."""
     measured = table[table["mean"].notna()]
     images = _counts(measured.loc[measured["ci_low"].notna(), "n"])
-    lines = ["Dot and line: ours, mean and 95 % cluster bootstrap interval. Bold: best."]
+    lines = [
+        "Dot and line: ours, mean and 95 % cluster bootstrap interval. Bold: best"
+        + f"{of_methods(measured)}."
+    ]
     if "input" in set(measured["method"]):
         lines[0] += " Dashed line: the input."
     if images:

@@ -39,6 +39,11 @@ def competing(table: pd.DataFrame) -> pd.Series:
     return ~table["note"].fillna("").str.contains(ROUND_TRIP, regex=False)
 
 
+def of_methods(table: pd.DataFrame) -> str:
+    """Say, behind "the best", among which rows where that are not all of them."""
+    return "" if competing(table).all() else " of a method"
+
+
 def read_log(path: Path) -> pd.DataFrame:
     """Read a training log; raises NopairsError where it has no step or no loss."""
     log = _read_csv(path)

@@ -13,7 +13,7 @@ import pandas as pd
 from nopairs.files import atomic_file
 from nopairs.metrics.bootstrap import FEWEST_SCENES
 from nopairs.reporting import style
-from nopairs.reporting.reading import read_table
+from nopairs.reporting.reading import of_methods, read_table
 from nopairs.reporting.report import Cell, Text, table_view
 
 # The source of values that no paper has measured, but theory says.
@@ -127,7 +127,7 @@ def _footer(table: pd.DataFrame, metrics: list[str], compared: bool) -> list[str
     images, seeds = _range(counted["n"]), _range(measured["seeds"])
     over = f"images; n = {images} images, training seeds" if of_images else "problems and trainings, seeds"
     bold = (
-        " Bold: the best mean."
+        f" Bold: the best mean{of_methods(measured)}."
         if any(style.metric(name).higher_is_better is not None for name in metrics)
         else ""
     )

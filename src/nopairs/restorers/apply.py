@@ -43,13 +43,14 @@ def restore_photo(
     restored = allocate((scale * height, scale * width, channels), photo.samples.dtype)
 
     def read(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(photo.rgb(rows.numpy(), columns.numpy())).permute(2, 0, 1)[None]
+        pixels = torch.from_numpy(photo.rgb(rows.numpy(), columns.numpy())).permute(2, 0, 1)[None]
+        release(photo.samples)
+        return pixels
 
     def write(rows: slice, columns: slice, part: torch.Tensor) -> None:
         pixels = part[0].permute(1, 2, 0).float().cpu().numpy()
         restored[rows, columns] = photo.as_stored(pixels, rows, columns, scale)
-        for array in (photo.samples, restored):
-            release(array)
+        release(restored)
 
     restore_parts(model, photo.samples.shape[:2], read, write, tile, progress=progress)
     return restored

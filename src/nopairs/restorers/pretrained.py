@@ -13,6 +13,7 @@ from torch import nn
 
 from nopairs.data import weights
 from nopairs.errors import NopairsError, one_line
+from nopairs.files import read_json
 from nopairs.restorers.wide import check_width, keep_wide, reach
 from nopairs.torch_compat import make_torchvision_importable
 
@@ -93,8 +94,10 @@ def _read_weights(path: Path) -> dict[str, Any]:
     """
     try:
         if path.suffix == ".safetensors":
-            # Of a saved model, which has its description beside it, the network is `model` here.
-            prefix = "model." if path.with_suffix(".json").is_file() else ""
+            # In what was saved of this class the network is `model`.
+            description = path.with_suffix(".json")
+            saved = description.is_file() and read_json(description).get("kind") == "pretrained"
+            prefix = "model." if saved else ""
             return {name.removeprefix(prefix): value for name, value in load_file(path).items()}
         with warnings.catch_warnings():  # about pickles, which are refused anyway
             warnings.simplefilter("ignore")
