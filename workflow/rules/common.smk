@@ -155,7 +155,7 @@ PYTHON = f"{INTERPRETER} {SCRIPTS}"
 
 
 def with_python(wildcards, input):
-    """What runs a script. Snakemake keeps no record of parameters that are given `input`: a checkout that was moved makes nothing old."""
+    """What runs a script. Snakemake keeps no record of parameters that are given `input`: a moved checkout makes no result old."""
     return PYTHON
 
 
