@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from nopairs import command
-from nopairs.data.images import left_out
+from nopairs.data.images import tell_left_out
 from nopairs.data.photos import write_sources
 from nopairs.data.sources import collect
 from nopairs.data.store import Store
@@ -19,9 +19,8 @@ def main(args: argparse.Namespace) -> None:
     write_sources(photos, args.out)
     print(f"{args.out}: {len(photos)} photos")
     for folder in (entry[side] for side in ("clean", "degraded", "folder") if side in entry):
-        if others := left_out(folder):
-            counts = ", ".join(f"{number} {suffix}" for suffix, number in others.items())
-            print(f"{folder}: left out what is no image by its name: {counts}")
+        if told := tell_left_out(folder):
+            print(told)
 
 
 if __name__ == "__main__":

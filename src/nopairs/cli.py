@@ -210,15 +210,12 @@ def _restore(args: argparse.Namespace) -> int:
 
 def _tell(args: argparse.Namespace, photos: int, failures: Sequence[Failure], command: str, done: str) -> int:
     """Say how many photos were worked on, what was left out, and which failed; return the exit status."""
-    from nopairs.data.images import left_out
+    from nopairs.data.images import tell_left_out
 
     print(f"{args.output}: {photos - len(failures)} of {photos} photos {done}", flush=True)
     for path in args.inputs:
-        if others := left_out(path):
-            counts = ", ".join(f"{number} {suffix}" for suffix, number in others.items())
-            print(
-                f"nopairs {command}: {path}: left out what is no image by its name: {counts}", file=sys.stderr
-            )
+        if told := tell_left_out(path):
+            print(f"nopairs {command}: {told}", file=sys.stderr)
     if failures:
         print(f"nopairs {command}: photos that could not be {done}: {len(failures)}", file=sys.stderr)
         for failure in failures:

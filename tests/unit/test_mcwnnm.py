@@ -126,7 +126,7 @@ def test_the_level_of_white_noise_is_estimated(level: float) -> None:
 
 
 def test_levels_of_tiles_side_by_side_are_those_of_the_image() -> None:
-    """With sides that keep the patches on the grid, and none between the tiles, which a step of a patch's size leaves out."""
+    """Of all their patches together; those that lie across two tiles belong to neither."""
     image = torch.rand(3, 48, 36, generator=torch.Generator().manual_seed(0))
     image[:, :, 18:] += 1  # no tile tells what lies between them
     image[0] *= 2

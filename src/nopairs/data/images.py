@@ -164,6 +164,12 @@ def left_out(path: str | Path) -> dict[str, int]:
     return {suffix or "without suffix": n for suffix, n in sorted(suffixes.items()) if suffix not in SUFFIXES}
 
 
+def tell_left_out(path: str | Path) -> str:
+    """Return a sentence on what `left_out` finds, or nothing."""
+    counts = ", ".join(f"{number} {suffix}" for suffix, number in left_out(path).items())
+    return counts and f"{path}: left out what is no image by its name: {counts}"
+
+
 def shown(name: str) -> str:
     """A file's name for printing, which fails on what is not UTF-8."""
     return os.fsencode(name).decode(errors="backslashreplace")

@@ -167,10 +167,8 @@ def _cell(value: Any, metric: str, column: pd.DataFrame, general: list[str], mar
     """Return the cell of one row of the long table (None where it has none), `column` all of that metric."""
     if value is None:
         return Cell(None, "n/a", marks=marks.of("not measured"))
-    digits, best = (
-        style.metric(metric).precision(column["mean"]),
-        style.metric(metric).best(column["mean"][competing(column)]),
-    )
+    digits = style.metric(metric).precision(column["mean"])
+    best = style.metric(metric).best(column["mean"][competing(column)])
     note = "" if f"All values: {value.note}" in general else value.note
     known = not math.isnan(value.mean)
     published = not math.isnan(value.published)

@@ -66,7 +66,7 @@ class NLM(ClassicalRestorer):
         options = self.options
         height, width = image.shape[:2]
         restored = denoise_nl_means(
-            _mirrored(image, NLM_SIDE),
+            mirrored(image, NLM_SIDE),
             patch_size=options.patch_size,
             patch_distance=options.patch_distance,
             h=0.8 * options.strength,
@@ -109,7 +109,7 @@ class BM3D(ClassicalRestorer):
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Restore float32 (height, width, 3) in [0, 1]; the result is clipped to [0, 1]."""
         height, width = image.shape[:2]
-        restored = self._filter(_mirrored(image.astype(np.float64), BM3D_SIDE))[:height, :width]
+        restored = self._filter(mirrored(image.astype(np.float64), BM3D_SIDE))[:height, :width]
         return np.clip(restored, 0, 1).astype(np.float32)
 
     def _filter(self, pixels: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ class BM3D(ClassicalRestorer):
         return bm3d.bm3d_rgb(pixels, self.options.strength, profile)
 
 
-def _mirrored(image: np.ndarray, least: int) -> np.ndarray:
+def mirrored(image: np.ndarray, least: int) -> np.ndarray:
     """Mirror an image (height, width, 3) at its right and lower border until no side is smaller than `least`."""
     missing = [(0, max(least - side, 0)) for side in image.shape[:2]]
     return np.pad(image, [*missing, (0, 0)], mode="symmetric")

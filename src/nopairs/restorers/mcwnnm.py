@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from nopairs.errors import NopairsError
-from nopairs.restorers.classical import ClassicalRestorer
+from nopairs.restorers.classical import ClassicalRestorer, mirrored
 
 # Groups of patches that one thread works on at a time: their matrices fit into its cache.
 CHUNK = 128
@@ -85,24 +85,23 @@ class MCWNNM(ClassicalRestorer):
         """Return the restorer with the noise levels of the image that consists of `tiles` (1, 3, h, w): with its own a tile would show."""
         known = MCWNNM(self.options)
         images = (tile[0].permute(1, 2, 0).float().cpu().numpy() for tile in tiles())
-        known.levels = noise_levels(map(_mirrored, images), self.options.patch_size)
+        known.levels = noise_levels(map(_as_tensor, images), self.options.patch_size)
         return known
 
     def restore(self, image: np.ndarray) -> np.ndarray:
         """Restore float32 (height, width, 3) in [0, 1]; the result is clipped to [0, 1]."""
         height, width = image.shape[:2]
-        noisy, levels = _mirrored(image), self.levels
+        noisy, levels = _as_tensor(image), self.levels
         if levels is None:
             levels = noise_levels([noisy], self.options.patch_size)
         restored = denoise(noisy, levels, self.options).permute(1, 2, 0).numpy()
         return np.clip(restored[:height, :width], 0, 1)
 
 
-def _mirrored(image: np.ndarray) -> torch.Tensor:
+def _as_tensor(image: np.ndarray) -> torch.Tensor:
     """Return (height, width, 3) as (3, H, W), float32, with sides of at least SMALLEST_SIDE."""
-    missing = [(0, max(SMALLEST_SIDE - side, 0)) for side in image.shape[:2]]
-    pixels = np.pad(image, [*missing, (0, 0)], mode="symmetric")
-    return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1).contiguous()
+    pixels = mirrored(image, SMALLEST_SIDE).astype(np.float32)
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
 def noise_levels(tiles: Iterable[torch.Tensor], patch_size: int) -> torch.Tensor:
