@@ -61,6 +61,18 @@ def localised(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
+def remedy(file: str | Path, otherwise: str) -> str:
+    """Return what to do about a weight file that is not there: fetch it again where it is the catalogue's, or `otherwise`."""
+    for name in entries.names():
+        entry = entries.load(name)
+        for known in entry.files if entry.weights else ():
+            place = Path(name, known.path)
+            if Path(file).parts[-len(place.parts) :] == place.parts:
+                folder = Path(*Path(file).parts[: -len(place.parts)])
+                return f"fetch it again by `nopairs data fetch {name} --to {folder}`"
+    return otherwise
+
+
 def _path(reference: str, folder: Path) -> Path:
     name, file = find(reference)
     return folder / name / file.path

@@ -40,9 +40,8 @@ class PretrainedOptions:
         weights.check(self.weights)
         check_width(self.keep_wide)
         if not weights.is_reference(self.weights) and not Path(self.weights).is_file():
-            raise NopairsError(
-                f"{self.weights}: no such weight file; give a trained model's folder or a weight file"
-            )
+            remedy = weights.remedy(self.weights, "give a trained model's folder or a weight file")
+            raise NopairsError(f"{self.weights}: no such weight file; {remedy}")
 
 
 class Pretrained(nn.Module):

@@ -111,7 +111,8 @@ def _load(part: nn.Module, path: str) -> None:
     """Fill a part with the tensors of a file, of whatever precision; nothing else is read from it."""
     file = weights.local_file(path)
     if not file.is_file():
-        raise NopairsError(f"{path}: no such weight file; name TAEF2's encoder and decoder")
+        remedy = weights.remedy(file, "name TAEF2's encoder and decoder")
+        raise NopairsError(f"{path}: no such weight file; {remedy}")
     try:
         with warnings.catch_warnings():  # about pickles, which are refused anyway
             warnings.simplefilter("ignore")
