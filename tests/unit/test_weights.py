@@ -119,7 +119,9 @@ def test_what_was_not_fetched_says_how(published: Path) -> None:
 
 def test_what_was_fetched_and_is_gone_is_fetched_again(published: Path, tmp_path: Path) -> None:
     gone = tmp_path / "data/ours/in/net.pth"
-    with pytest.raises(NopairsError, match=f"fetch it again by `nopairs data fetch ours --to {tmp_path}/data`"):
+    with pytest.raises(
+        NopairsError, match=f"fetch it again by `nopairs data fetch ours --to {tmp_path}/data`"
+    ):
         PretrainedOptions(str(gone))
     with pytest.raises(NopairsError, match="give a trained model's folder or a weight file"):
         PretrainedOptions(str(tmp_path / "data/others/in/net.pth"))
