@@ -1,6 +1,6 @@
 # nopairs: from unpaired photos to a trained restorer, tables, figures and a report.
 #   snakemake --cores all                  everything that config.yaml describes
-#   snakemake --cores all table_denoising  one table
+#   snakemake --cores all table_denoising  one table with its figures
 #   snakemake --profile slurm all          the same on a cluster
 import logging
 
@@ -48,7 +48,7 @@ onsuccess:
             )
 
 
-# One short target a table, and a curve: `snakemake --cores all table_denoising`.
+# One short target a table with its figures, and a curve: `snakemake --cores all table_denoising`.
 for name in CONFIG["tables"]:
 
     rule:
@@ -56,6 +56,7 @@ for name in CONFIG["tables"]:
             f"table_{name}"
         input:
             f"results/tables/{name}.csv",
+            table_figures(name),
         localrule: True
 
 

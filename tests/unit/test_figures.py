@@ -194,6 +194,13 @@ def test_table_plot_marks_a_missing_cell_and_the_best_one(tree: Tree) -> None:
     assert f"{best:.2f}" in bold
 
 
+def test_table_plot_says_a_note_once(tree: Tree) -> None:
+    table = read_table(tree.table)
+    table["note"] = np.where(table["metric"] == "psnr", "within a border; few scenes", "within a border")
+    notes = next(text for text in texts(figures.table_plot(table)) if "Note: " in text)
+    assert "Note: within a border; few scenes." in notes
+
+
 def test_the_curve_script_draws_a_dot_a_run_and_writes_the_means(tmp_path: Path) -> None:
     runs = {}
     for run, (photos, values) in {

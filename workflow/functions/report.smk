@@ -78,6 +78,14 @@ def restored_folders(dataset):
     }
 
 
+def table_figures(table):
+    """The figures that a table brings: its chart, and where these are of its methods alone the images side by side."""
+    dataset, methods = (CONFIG["tables"][table][key] for key in ("datasets", "methods"))
+    charts = [f"results/figures/tables/{table}.png"]
+    alone = set(reported_methods(dataset[0])) <= set(methods)
+    return charts + [f"results/figures/{dataset[0]}/comparison"] * alone
+
+
 def moved_folders(dataset, tables=None):
     """Transports of a dataset's methods in some tables, each with its curve over alpha; they need the truth.
 

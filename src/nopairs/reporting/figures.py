@@ -216,5 +216,6 @@ def _counts(values: pd.Series) -> str:
 
 
 def _listed(texts: pd.Series) -> str:
-    """Return the different texts that are not empty, joined."""
-    return "; ".join(text for text in dict.fromkeys(texts) if text)
+    """Return the different parts of texts that are not empty, joined."""
+    parts = (part for text in texts for part in text.split("; "))
+    return "; ".join(part for part in dict.fromkeys(parts) if part)
